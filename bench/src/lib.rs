@@ -1,0 +1,1 @@
+//! Cost per sample and per recording, as ratios against other profilers in the same run.

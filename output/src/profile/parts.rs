@@ -1,0 +1,183 @@
+//! What a profile is made of; each part refers to others by handle.
+
+use std::fmt;
+
+use super::table::{FrameId, FunctionId, MappingId, StackId, StringId};
+
+/// What was recorded, where and when.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    /// The heading of a picture.
+    pub title: String,
+    /// What was recorded: a command line, a process, or the whole machine.
+    pub command: String,
+    /// The name of the machine.
+    pub host: String,
+    /// Nanoseconds from the Unix epoch to the start of the recording.
+    pub time_nanos: i64,
+    /// How long was recorded, in nanoseconds.
+    pub duration_nanos: i64,
+    /// What made the samples, such as `cpu-clock at 99 Hz`.
+    pub event: String,
+}
+
+/// What a value counts. Values of different units are never added up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// Things, such as samples.
+    Count,
+    /// Time.
+    Nanoseconds,
+    /// Memory.
+    Bytes,
+}
+
+/// The word pprof has for the unit.
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Unit::Count => "count",
+            Unit::Nanoseconds => "nanoseconds",
+            Unit::Bytes => "bytes",
+        })
+    }
+}
+
+/// The name and unit of one value of each sample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SampleType {
+    name: String,
+    unit: Unit,
+}
+
+impl SampleType {
+    /// A type called `name` with `_` for each `-`, because Pyroscope refuses a dash.
+    pub fn new(name: &str, unit: Unit) -> Self {
+        Self {
+            name: crate::clean::clean(name).replace('-', "_"),
+            unit,
+        }
+    }
+
+    /// Such as `cpu` or `off_cpu`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The unit of the values.
+    pub fn unit(&self) -> Unit {
+        self.unit
+    }
+}
+
+/// How much of `of` passes between two samples, such as `cpu` and 10,101,010 ns at 99 Hz.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Period {
+    /// What passes.
+    pub of: SampleType,
+    /// How much, in the unit of `of`.
+    pub value: u64,
+}
+
+/// Where the code of a mapping comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MappingKind {
+    /// A file.
+    File,
+    /// The code that the kernel maps into every process.
+    Vdso,
+    /// The kernel and its modules.
+    Kernel,
+}
+
+/// A file or the kernel, as code in stacks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Mapping {
+    /// The path of the file, or a name in brackets such as `[vdso]`.
+    pub name: StringId,
+    /// The content of `.note.gnu.build-id`.
+    pub build_id: Option<Vec<u8>>,
+    /// Where the code comes from.
+    pub kind: MappingKind,
+    /// The size of the file; 0 where it has none or it is not known.
+    pub size_bytes: u64,
+}
+
+/// A function of a program.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Function {
+    /// The demangled name.
+    pub name: StringId,
+    /// The name in the symbol table.
+    pub system_name: StringId,
+    /// The source file.
+    pub file: Option<StringId>,
+    /// The line the function starts at, from 1; 0 when not known.
+    pub start_line: u32,
+}
+
+/// A place in the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Line {
+    /// The function there.
+    pub function: FunctionId,
+    /// The line, from 1; 0 when not known.
+    pub line: u32,
+}
+
+/// Who runs a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FrameKind {
+    /// A process.
+    User,
+    /// The kernel.
+    Kernel,
+    /// Nobody: the frame stands for what is missing, such as `[truncated]`.
+    Synthetic,
+}
+
+/// One machine address with the functions found there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Frame {
+    /// The code; `None` for code of no file.
+    pub mapping: Option<MappingId>,
+    /// The offset in the file, or the address in the kernel.
+    pub address: u64,
+    /// Who runs it.
+    pub kind: FrameKind,
+    /// Innermost first: each but the last is inlined into the next. Empty when there is no name.
+    pub lines: Vec<Line>,
+}
+
+/// A frame and all its callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Stack {
+    /// The callers; `None` at the root.
+    pub parent: Option<StackId>,
+    /// The frame on top.
+    pub frame: FrameId,
+}
+
+/// Who was sampled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Labels {
+    /// The process id.
+    pub pid: u32,
+    /// The thread id.
+    pub tid: u32,
+    /// The name of the process.
+    pub process: StringId,
+    /// The name of the thread.
+    pub thread: StringId,
+}
+
+/// What was sampled of one thread in one stack, all samples of it added up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample<'a> {
+    /// Where.
+    pub stack: StackId,
+    /// Who.
+    pub labels: Labels,
+    /// How much, one value per sample type.
+    pub values: &'a [u64],
+}

@@ -1,0 +1,100 @@
+//! What user space tells the kernel programs before they are loaded. It becomes read-only data,
+//! which the verifier treats as constants.
+
+/// Whose samples are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Scope {
+    /// Every thread of the machine.
+    Machine = 0,
+    /// The processes and threads in the map of targets.
+    Tasks = 1,
+    /// The threads in one cgroup (version 2) and those below it.
+    Cgroup = 2,
+}
+
+/// Byte offsets of the few kernel fields that are read, from the running kernel's BTF.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Offsets {
+    /// `task_struct.mm`
+    pub task_mm: u32,
+    /// `task_struct.pid`, which user space calls the thread id
+    pub task_pid: u32,
+    /// `task_struct.tgid`, which user space calls the process id
+    pub task_tgid: u32,
+    /// `task_struct.comm`
+    pub task_comm: u32,
+    /// `task_struct.group_leader`
+    pub task_group_leader: u32,
+    /// `task_struct.start_boottime`
+    pub task_start_boottime: u32,
+    /// `mm_struct.mm_mt.ma_root`
+    pub mm_tree_root: u32,
+    /// `mm_struct.context.vdso`
+    pub mm_vdso: u32,
+    /// `vm_area_struct.vm_start`
+    pub vma_start: u32,
+    /// `vm_area_struct.vm_end`
+    pub vma_end: u32,
+    /// `vm_area_struct.vm_pgoff`
+    pub vma_pgoff: u32,
+    /// `vm_area_struct.vm_file`
+    pub vma_file: u32,
+    /// `file.f_inode`
+    pub file_inode: u32,
+    /// `inode.i_ino`
+    pub inode_ino: u32,
+    /// `inode.i_generation`
+    pub inode_generation: u32,
+    /// `inode.i_sb`
+    pub inode_sb: u32,
+    /// `super_block.s_dev`
+    pub sb_dev: u32,
+    /// Keeps the size a multiple of 8 bytes; always 0.
+    pub padding: u32,
+}
+
+/// The settings of one recording.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Config {
+    /// Starting values of the two halves of a stack's hash, random for each recording, so that
+    /// nobody can prepare two stacks that collide.
+    pub hash_seed: [u64; 2],
+    /// The cgroup's id, where the scope is [`Scope::Cgroup`].
+    pub cgroup_id: u64,
+    /// The cgroup's depth below the root (the root's is 0).
+    pub cgroup_level: u32,
+    /// A [`Scope`].
+    pub scope: u32,
+    /// Where the kernel's fields are.
+    pub offsets: Offsets,
+}
+
+const _: () = assert!(size_of::<Offsets>() == 72);
+const _: () = assert!(size_of::<Config>() == 32 + size_of::<Offsets>());
+
+/// The kind of a target in the map of targets, as bits, since one number can name both a process
+/// and its first thread.
+pub mod target {
+    /// The number is a process id: all its threads and, from then on, its children.
+    pub const PROCESS: u32 = 1;
+    /// The number is a thread id.
+    pub const THREAD: u32 = 2;
+}
+
+/// One process or thread whose samples are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Target {
+    /// Bits of [`target`].
+    pub kind: u32,
+    /// Always 0.
+    pub padding: u32,
+    /// When the process started, in nanoseconds since boot, so that the end of an earlier process
+    /// with the same number does not remove this one; 0 where user space named the process.
+    pub start_ns: u64,
+}
+
+const _: () = assert!(size_of::<Target>() == 16);

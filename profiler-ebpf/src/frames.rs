@@ -1,0 +1,97 @@
+//! The walk up the user stack.
+
+use abi::{
+    MAX_USER_FRAMES,
+    reasons::{Miss, StackEnd},
+    records::{UserFrame, file},
+    unwind::{Registers, Rule, step},
+};
+use aya_ebpf::helpers::{bpf_probe_read_user, generated::bpf_loop};
+use core::ffi::c_void;
+
+use crate::{
+    mapping,
+    maps::{COUNTERS, SCRATCH, Scratch},
+};
+
+/// Walks from `leaf` and leaves frames, end and hash in scratch.
+#[inline(always)]
+pub(crate) fn walk(scratch: &mut Scratch, leaf: Registers) {
+    scratch.registers = leaf;
+    scratch.is_return = 0;
+    scratch.end = StackEnd::Truncated as u32;
+    let mut unused = 0u64;
+    // SAFETY: the callback has the signature that `bpf_loop` asks for; its context is not used,
+    // since what it works on is found in the map.
+    unsafe {
+        bpf_loop(
+            MAX_USER_FRAMES as u32,
+            next_frame as *mut c_void,
+            (&raw mut unused).cast::<c_void>(),
+            0,
+        );
+    }
+}
+
+/// Stores the frame that was reached and goes on to its caller; 1 ends the loop.
+unsafe extern "C" fn next_frame(_index: u32, _context: *mut c_void) -> i64 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        return 1;
+    };
+    // SAFETY: this CPU's scratch is held by the sample that called the loop.
+    let scratch = unsafe { &mut *scratch };
+    store(scratch);
+    let read = |address: u64| {
+        // SAFETY: the helper checks the address and fails where it cannot be read.
+        unsafe { bpf_probe_read_user(address as *const [u64; 2]) }.ok()
+    };
+    match step(&scratch.registers, Rule::FramePointer, read) {
+        Ok(caller) => {
+            scratch.registers = caller;
+            scratch.is_return = 1;
+            0
+        }
+        Err(end) => {
+            scratch.end = end as u32;
+            1
+        }
+    }
+}
+
+#[inline(always)]
+fn store(scratch: &mut Scratch) {
+    let index = scratch.user.header.frames as usize;
+    if index >= MAX_USER_FRAMES {
+        return;
+    }
+    // The mapping is that of the call, which may be the last instruction before the next mapping.
+    let is_return = scratch.is_return;
+    let (file, offset) = mapping::locate(scratch, scratch.registers.pc - u64::from(is_return));
+    if file < file::ANONYMOUS {
+        count_miss(scratch.event, file);
+    }
+    let offset = offset + u64::from(is_return);
+    scratch
+        .hash
+        .mix((u64::from(is_return) << 32) | u64::from(file));
+    scratch.hash.mix(offset);
+    scratch.user.frames[index] = UserFrame {
+        file,
+        is_return,
+        offset,
+    };
+    scratch.user.header.frames = index as u32 + 1;
+}
+
+#[inline(always)]
+fn count_miss(event: u32, file: u32) {
+    let miss = match file {
+        file::NO_MAPPING => Miss::NoMapping,
+        file::UNREADABLE => Miss::TreeUnreadable,
+        _ => Miss::FileTableFull,
+    };
+    if let Some(counters) = COUNTERS.get_ptr_mut(event) {
+        // SAFETY: the counters are this CPU's own.
+        unsafe { (*counters).misses[miss as usize] += 1 };
+    }
+}

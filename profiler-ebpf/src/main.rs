@@ -1,0 +1,59 @@
+//! The kernel programs: one that samples, two that follow processes.
+//!
+//! `on_cpu` runs at each overflow of a perf event: it decides whether the running thread is wanted,
+//! walks its stacks, counts them, and sends what user space has not seen yet. `process_fork` and
+//! `process_free` keep the map of targets. Nothing here knows what the recording is for.
+
+#![no_std]
+#![no_main]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    reason = "aya's macros make public functions without documentation of the programs"
+)]
+
+mod emit;
+mod frames;
+mod kernel;
+mod mapping;
+mod maps;
+mod registers;
+mod sample;
+mod targets;
+
+use aya_ebpf::{
+    macros::{perf_event, raw_tracepoint},
+    programs::{PerfEventContext, RawTracePointContext},
+};
+
+/// Counts one sample of the running thread.
+#[perf_event]
+pub fn on_cpu(ctx: PerfEventContext) -> u32 {
+    sample::run(&ctx);
+    0
+}
+
+/// Makes the children of a target targets.
+#[raw_tracepoint(tracepoint = "sched_process_fork")]
+pub fn process_fork(ctx: RawTracePointContext) -> i32 {
+    targets::follow(ctx.arg(1));
+    0
+}
+
+/// Forgets a target whose last thread is gone.
+#[raw_tracepoint(tracepoint = "sched_process_free")]
+pub fn process_free(ctx: RawTracePointContext) -> i32 {
+    targets::forget(ctx.arg(0));
+    0
+}
+
+/// The licence that the kernel asks for before it lets a program call its GPL-only helpers.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    // SAFETY: the verifier refuses programs that can reach a panic, so this is never run.
+    unsafe { core::hint::unreachable_unchecked() }
+}

@@ -1,0 +1,226 @@
+//! The mapping that holds an address, from the kernel's own tree of mappings.
+//!
+//! `mm_struct.mm_mt` is a maple tree: nodes of 256 bytes with pivots (the last address of each
+//! range) and slots (the ranges' children, or mappings). It is read without its lock, so an answer
+//! counts only when the address lies in the mapping that was found.
+//! Layout: `include/linux/maple_tree.h`, the same since the tree came in 6.1.
+
+use abi::{
+    config::Offsets,
+    records::{FileIdentity, file},
+};
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_probe_read_kernel};
+use core::ffi::c_void;
+
+use crate::{
+    emit,
+    kernel::{config, read},
+    maps::{FILE_NUMBERS, FILES, FileEntry, REMEMBERED_MAPPINGS, Scratch},
+};
+
+/// The parent pointer, then pivots and slots: 15 and 16, or 9 and 10 with gaps, by type.
+#[repr(C)]
+pub(crate) struct MapleNode {
+    words: [u64; 32],
+}
+
+/// A mapping that this sample has met.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Mapping {
+    pub(crate) start: u64,
+    /// Exclusive; 0 where nothing is remembered.
+    pub(crate) end: u64,
+    /// What an address of the mapping is reduced by to give the offset in its file.
+    pub(crate) bias: u64,
+    /// A file's number, or one of [`file`]'s constants.
+    pub(crate) file: u32,
+    pub(crate) padding: u32,
+}
+
+/// The bits of a node's address that hold its type and flags.
+const NODE_BITS: u64 = 0xff;
+/// Set in the lowest two bits of an entry that is a node.
+const IS_NODE: u64 = 2;
+const TYPE_SHIFT: u64 = 3;
+const TYPE_MASK: u64 = 0xf;
+/// Types below this one are leaves.
+const TYPE_RANGE_64: u64 = 2;
+/// The type whose pivots are followed by gaps: 9 pivots, the slots from word 10 on.
+const TYPE_ARANGE_64: u64 = 3;
+/// A tree of this height holds more mappings than a process may have.
+const MAX_HEIGHT: usize = 6;
+const PAGE_SHIFT: u64 = 12;
+
+enum Miss {
+    Unmapped,
+    Unreadable,
+}
+
+/// Which file, and where in it, an address of the running process comes from.
+#[inline(always)]
+pub(crate) fn locate(scratch: &mut Scratch, address: u64) -> (u32, u64) {
+    for mapping in &scratch.mappings {
+        if mapping.start <= address && address < mapping.end {
+            return (mapping.file, address.wrapping_sub(mapping.bias));
+        }
+    }
+    // The tree may be changing under the walk; a second look finds it at rest.
+    let found = find(scratch, address).or_else(|_| find(scratch, address));
+    match found {
+        Ok(mapping) => {
+            let slot = scratch.next_mapping as usize & (REMEMBERED_MAPPINGS - 1);
+            scratch.mappings[slot] = mapping;
+            scratch.next_mapping = slot as u32 + 1;
+            (mapping.file, address.wrapping_sub(mapping.bias))
+        }
+        Err(Miss::Unmapped) => (file::NO_MAPPING, address),
+        Err(Miss::Unreadable) => (file::UNREADABLE, address),
+    }
+}
+
+#[inline(always)]
+fn find(scratch: &mut Scratch, address: u64) -> Result<Mapping, Miss> {
+    let offsets = config().offsets;
+    let vma = lookup(scratch, &offsets, address)?;
+    let start = read::<u64>(vma, offsets.vma_start).ok_or(Miss::Unreadable)?;
+    let end = read::<u64>(vma, offsets.vma_end).ok_or(Miss::Unreadable)?;
+    if address < start || end <= address {
+        return Err(Miss::Unreadable);
+    }
+    let backing = read::<u64>(vma, offsets.vma_file).ok_or(Miss::Unreadable)?;
+    let (file, bias) = if backing != 0 {
+        let pages = read::<u64>(vma, offsets.vma_pgoff).ok_or(Miss::Unreadable)?;
+        let identity = identify(&offsets, backing).ok_or(Miss::Unreadable)?;
+        let number = number(scratch, &identity, start, end);
+        // Without a number the offset would mean nothing, so the address is kept.
+        let in_file = start.wrapping_sub(pages << PAGE_SHIFT);
+        (
+            number,
+            if number == file::TABLE_FULL {
+                0
+            } else {
+                in_file
+            },
+        )
+    } else if read::<u64>(scratch.mm, offsets.mm_vdso) == Some(start) {
+        (file::VDSO, start)
+    } else {
+        (file::ANONYMOUS, 0)
+    };
+    Ok(Mapping {
+        start,
+        end,
+        bias,
+        file,
+        padding: 0,
+    })
+}
+
+/// Descends to the entry for an address: a `vm_area_struct`.
+#[inline(always)]
+fn lookup(scratch: &mut Scratch, offsets: &Offsets, address: u64) -> Result<u64, Miss> {
+    let mut entry = read::<u64>(scratch.mm, offsets.mm_tree_root).ok_or(Miss::Unreadable)?;
+    for _ in 0..MAX_HEIGHT {
+        if entry & 3 != IS_NODE {
+            return Err(Miss::Unreadable);
+        }
+        let node = &raw mut scratch.node;
+        // SAFETY: the helper writes exactly one node into scratch, or fails.
+        let failed = unsafe {
+            bpf_probe_read_kernel(
+                node.cast::<c_void>(),
+                size_of::<MapleNode>() as u32,
+                (entry & !NODE_BITS) as *const c_void,
+            )
+        };
+        if failed != 0 {
+            return Err(Miss::Unreadable);
+        }
+        let kind = (entry >> TYPE_SHIFT) & TYPE_MASK;
+        entry = descend(&scratch.node, kind, address);
+        if kind < TYPE_RANGE_64 {
+            return if entry == 0 {
+                Err(Miss::Unmapped)
+            } else {
+                Ok(entry)
+            };
+        }
+    }
+    Err(Miss::Unreadable)
+}
+
+/// The slot of the first range that ends at or behind the address.
+#[inline(always)]
+fn descend(node: &MapleNode, kind: u64, address: u64) -> u64 {
+    let pivots = if kind == TYPE_ARANGE_64 { 9 } else { 15 };
+    let mut slot = 0;
+    while slot < 15 {
+        if slot >= pivots {
+            break;
+        }
+        let pivot = node.words[1 + slot];
+        // An unused pivot is 0: the slot before it reaches to the end of the node's range.
+        if (pivot == 0 && slot > 0) || address <= pivot {
+            break;
+        }
+        slot += 1;
+    }
+    node.words[(1 + pivots + slot) & 31]
+}
+
+#[inline(always)]
+fn identify(offsets: &Offsets, backing: u64) -> Option<FileIdentity> {
+    let inode = read::<u64>(backing, offsets.file_inode)?;
+    let superblock = read::<u64>(inode, offsets.inode_sb)?;
+    Some(FileIdentity {
+        inode: read::<u64>(inode, offsets.inode_ino)?,
+        device: read::<u32>(superblock, offsets.sb_dev)?,
+        generation: read::<u32>(inode, offsets.inode_generation)?,
+    })
+}
+
+/// A file's number, a new one at first sight; sees to it that user space is told.
+#[inline(always)]
+fn number(scratch: &Scratch, identity: &FileIdentity, start: u64, end: u64) -> u32 {
+    let entry = match FILES.get_ptr_mut(identity) {
+        Some(entry) => entry,
+        None => match introduce(identity) {
+            Some(entry) => entry,
+            None => return file::TABLE_FULL,
+        },
+    };
+    // SAFETY: the entry stays readable until the program ends; two CPUs that announce a file at
+    // once announce it twice, which user space takes as one.
+    unsafe {
+        if (*entry).announced == 0 {
+            (*entry).announced = emit::file_seen(scratch, (*entry).number, identity, start, end);
+        }
+        (*entry).number
+    }
+}
+
+#[inline(always)]
+fn introduce(identity: &FileIdentity) -> Option<*mut FileEntry> {
+    let given = FILE_NUMBERS.get_ptr_mut(0)?;
+    // SAFETY: the counter is this CPU's own, and samples on one CPU do not nest.
+    let count = unsafe { *given };
+    if count >= file::PER_CPU {
+        return None;
+    }
+    // SAFETY: the helper has no preconditions.
+    let cpu = unsafe { aya_ebpf::helpers::generated::bpf_get_smp_processor_id() };
+    let entry = FileEntry {
+        number: file::FIRST + cpu * file::PER_CPU + count,
+        announced: 0,
+    };
+    // Where another CPU was first, its entry is the one that is found below.
+    if FILES
+        .insert(identity, &entry, u64::from(BPF_NOEXIST))
+        .is_ok()
+    {
+        // SAFETY: as above.
+        unsafe { *given = count + 1 };
+    }
+    FILES.get_ptr_mut(identity)
+}

@@ -1,0 +1,110 @@
+//! The maps, all of them. User space sizes those whose need depends on the machine.
+
+use abi::{
+    MAX_EVENTS, MAX_KERNEL_FRAMES, MAX_USER_FRAMES,
+    config::Target,
+    reasons::Counters,
+    records::{FileIdentity, StackHeader, UserFrame},
+    samples::{SampleCount, SampleKey, StackHash},
+    unwind::Registers,
+};
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+};
+
+use crate::mapping::{MapleNode, Mapping};
+
+/// How many mappings of one process a sample remembers while its stack is walked.
+pub(crate) const REMEMBERED_MAPPINGS: usize = 4;
+
+/// How many slots the table of sent stacks has, a power of two.
+pub(crate) const SENT_SLOTS: u32 = 1 << 16;
+
+/// A user stack on its way to the ring.
+#[repr(C)]
+pub(crate) struct UserStack {
+    pub(crate) header: StackHeader,
+    pub(crate) frames: [UserFrame; MAX_USER_FRAMES],
+}
+
+/// A kernel stack on its way to the ring.
+#[repr(C)]
+pub(crate) struct KernelStack {
+    pub(crate) header: StackHeader,
+    pub(crate) addresses: [u64; MAX_KERNEL_FRAMES],
+}
+
+/// What one sample works with, too large for a program's stack of 512 bytes. The fields that each
+/// sample touches come first.
+#[repr(C)]
+pub(crate) struct Scratch {
+    /// 1 while a sample on this CPU uses the rest.
+    pub(crate) busy: u32,
+    /// Which of `mappings` is replaced next.
+    pub(crate) next_mapping: u32,
+    /// The walk's state: the frame that was reached, and whether its pc is a return address.
+    pub(crate) registers: Registers,
+    pub(crate) is_return: u32,
+    /// A [`abi::reasons::StackEnd`].
+    pub(crate) end: u32,
+    pub(crate) hash: StackHash,
+    /// The running thread's memory map, an `mm_struct`.
+    pub(crate) mm: u64,
+    /// Which counters belong to the event.
+    pub(crate) event: u32,
+    pub(crate) padding: u32,
+    pub(crate) key: SampleKey,
+    pub(crate) mappings: [Mapping; REMEMBERED_MAPPINGS],
+    pub(crate) user: UserStack,
+    pub(crate) kernel: KernelStack,
+    pub(crate) node: MapleNode,
+}
+
+/// What a file is called in frames.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct FileEntry {
+    pub(crate) number: u32,
+    /// 1 once user space was told.
+    pub(crate) announced: u32,
+}
+
+#[map]
+pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// Indexed by event; the last entry is that of the programs that follow processes.
+#[map]
+pub(crate) static COUNTERS: PerCpuArray<Counters> =
+    PerCpuArray::with_max_entries(MAX_EVENTS as u32 + 1, 0);
+
+/// Which of the two maps of counts is written, 0 or 1.
+#[map]
+pub(crate) static ACTIVE_COUNTS: Array<u32> = Array::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static COUNTS_0: HashMap<SampleKey, SampleCount> = HashMap::with_max_entries(16384, 0);
+
+#[map]
+pub(crate) static COUNTS_1: HashMap<SampleKey, SampleCount> = HashMap::with_max_entries(16384, 0);
+
+/// The stacks that user space has, by the low bits of their hash. A slot holds the whole hash, and
+/// the next stack that falls on it takes it over: the price is that a stack is sent again.
+#[map]
+pub(crate) static SENT: Array<StackHash> = Array::with_max_entries(SENT_SLOTS, 0);
+
+/// Written by the sampling program only. A file that falls out gets a new number at its next
+/// sight and is announced again.
+#[map]
+pub(crate) static FILES: LruHashMap<FileIdentity, FileEntry> =
+    LruHashMap::with_max_entries(16384, 0);
+
+/// How many file numbers each CPU has given out.
+#[map]
+pub(crate) static FILE_NUMBERS: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static TARGETS: HashMap<u32, Target> = HashMap::with_max_entries(65536, 0);
+
+#[map]
+pub(crate) static RING: RingBuf = RingBuf::with_byte_size(4 << 20, 0);

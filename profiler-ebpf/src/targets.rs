@@ -1,0 +1,89 @@
+//! Whose samples are wanted, and keeping that true while processes come and go.
+
+use abi::{
+    MAX_EVENTS,
+    config::{Scope, Target, target},
+    reasons::Miss,
+};
+use aya_ebpf::{
+    bindings::BPF_ANY,
+    helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_ancestor_cgroup_id},
+};
+
+use crate::{
+    kernel::{config, read},
+    maps::{COUNTERS, TARGETS},
+};
+
+/// Whether the running thread is wanted.
+#[inline(always)]
+pub(crate) fn wants(pid: u32, tid: u32) -> bool {
+    let config = config();
+    if config.scope == Scope::Machine as u32 {
+        return true;
+    }
+    if config.scope == Scope::Cgroup as u32 {
+        // SAFETY: the helper has no preconditions; it answers 0 where there is no such ancestor.
+        let id = unsafe { bpf_get_current_ancestor_cgroup_id(config.cgroup_level as i32) };
+        return id == config.cgroup_id;
+    }
+    is_target(pid, target::PROCESS) || is_target(tid, target::THREAD)
+}
+
+/// Makes a new task a target where it is a process whose parent, the running one, is a target.
+#[inline(always)]
+pub(crate) fn follow(child: u64) {
+    let config = config();
+    let parent = (bpf_get_current_pid_tgid() >> 32) as u32;
+    if config.scope != Scope::Tasks as u32 || !is_target(parent, target::PROCESS) {
+        return;
+    }
+    let Some(pid) = read::<u32>(child, config.offsets.task_tgid) else {
+        return;
+    };
+    if pid == parent {
+        return;
+    }
+    let start_ns = read::<u64>(child, config.offsets.task_start_boottime).unwrap_or(0);
+    let new = Target {
+        kind: target::PROCESS,
+        padding: 0,
+        start_ns,
+    };
+    if TARGETS.insert(&pid, &new, u64::from(BPF_ANY)).is_err()
+        && let Some(counters) = COUNTERS.get_ptr_mut(MAX_EVENTS as u32)
+    {
+        // SAFETY: the pointer is into this CPU's entry, and programs of this kind do not nest.
+        unsafe { (*counters).misses[Miss::TargetMapFull as usize] += 1 };
+    }
+}
+
+/// Removes a process that is gone, unless its number has been given to another one already.
+#[inline(always)]
+pub(crate) fn forget(task: u64) {
+    let offsets = config().offsets;
+    let (Some(tid), Some(pid)) = (
+        read::<u32>(task, offsets.task_pid),
+        read::<u32>(task, offsets.task_tgid),
+    ) else {
+        return;
+    };
+    if tid != pid {
+        return;
+    }
+    // SAFETY: the entry is read at once; a concurrent change can at worst keep it a while longer.
+    let Some(known) = (unsafe { TARGETS.get(&pid) }) else {
+        return;
+    };
+    let start_ns = read::<u64>(task, offsets.task_start_boottime).unwrap_or(0);
+    if known.start_ns == 0 || known.start_ns == start_ns {
+        // Another CPU may have removed it meanwhile, which is as good.
+        let _ = TARGETS.remove(&pid);
+    }
+}
+
+#[inline(always)]
+fn is_target(number: u32, kind: u32) -> bool {
+    // SAFETY: only the kind is read, which never changes for an entry's lifetime.
+    unsafe { TARGETS.get(&number) }.is_some_and(|target| target.kind & kind != 0)
+}

@@ -1,0 +1,5 @@
+//! timesink: samples stacks in the kernel and writes where the time goes.
+
+pub mod btf;
+pub mod cli;
+pub mod events;

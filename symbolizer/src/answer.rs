@@ -1,0 +1,82 @@
+//! From what blazesym returns to what this crate answers.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use blazesym::ErrorKind;
+use blazesym::symbolize::source::Source;
+use blazesym::symbolize::{CodeInfo, Input, Reason, Sym, Symbolized, Symbolizer};
+
+use crate::{Function, Miss, SourceLine, Symbol};
+
+/// One symbol or reason per offset or address.
+pub(crate) type Answers = Vec<Result<Symbol, Miss>>;
+
+/// Asks blazesym. An error that costs the batch becomes the answer for each of it.
+pub(crate) fn ask(symbolizer: &Symbolizer, source: &Source, input: Input<&[u64]>) -> Answers {
+    let count = input.into_inner().len();
+    // blazesym 0.2.7 panics on damaged files, among others where a row of a line table names a
+    // file that the table's header does not list. The symbolizer of a file is dropped after the
+    // call, so that nothing sees what a panic left half done.
+    let result = catch_unwind(AssertUnwindSafe(|| symbolizer.symbolize(source, input)));
+    match result {
+        Ok(Ok(symbolized)) => symbolized.into_iter().map(answer).collect(),
+        Ok(Err(error)) => vec![Err(batch_miss(error.kind())); count],
+        Err(_panic) => vec![Err(Miss::ParserPanicked); count],
+    }
+}
+
+/// Answers each distinct number once, in ascending order, and returns the answers in the order of
+/// `numbers`.
+pub(crate) fn each_once(numbers: &[u64], resolve: impl FnOnce(&[u64]) -> Answers) -> Answers {
+    let mut distinct = numbers.to_vec();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let answers = resolve(&distinct);
+    numbers
+        .iter()
+        .map(|number| answers[distinct.partition_point(|other| other < number)].clone())
+        .collect()
+}
+
+fn answer(symbolized: Symbolized<'_>) -> Result<Symbol, Miss> {
+    match symbolized {
+        Symbolized::Sym(sym) if sym.name.is_empty() => Err(Miss::NotCovered),
+        Symbolized::Sym(sym) => Ok(symbol(&sym)),
+        Symbolized::Unknown(reason) => Err(miss(reason)),
+    }
+}
+
+fn symbol(sym: &Sym<'_>) -> Symbol {
+    // blazesym lists inlined functions from the outermost to the innermost.
+    let inlined = sym.inlined.iter().rev();
+    let functions = inlined
+        .map(|inner| (&inner.name, inner.code_info.as_ref()))
+        .chain([(&sym.name, sym.code_info.as_deref())])
+        .map(|(name, place)| Function::new(name, place.map(source_line)))
+        .collect();
+    Symbol { functions }
+}
+
+fn source_line(place: &CodeInfo<'_>) -> SourceLine {
+    SourceLine {
+        file: place.to_path().to_string_lossy().into_owned(),
+        line: place.line.unwrap_or(0),
+    }
+}
+
+fn miss(reason: Reason) -> Miss {
+    match reason {
+        Reason::MissingSyms => Miss::NoSymbols,
+        Reason::InvalidFileOffset => Miss::InvalidOffset,
+        Reason::IgnoredError => Miss::Malformed,
+        _ => Miss::NotCovered,
+    }
+}
+
+fn batch_miss(kind: ErrorKind) -> Miss {
+    match kind {
+        ErrorKind::NotFound | ErrorKind::PermissionDenied => Miss::Unreadable,
+        ErrorKind::Unsupported => Miss::ForeignElf,
+        _ => Miss::Malformed,
+    }
+}

@@ -1,0 +1,31 @@
+//! Names for file offsets in ELF files and for addresses in the running kernel.
+//!
+//! A request is an open file, offsets and a [`Detail`]; an answer is, per offset, a [`Symbol`] or
+//! the reason why there is none, a [`Miss`]. Both are plain data and nothing is kept between two
+//! calls of [`file()`], so the call can move to another process as it is.
+//!
+//! This crate does not find out which file a process has mapped where, does not cache answers,
+//! and does not clean names for a terminal or a markup language.
+//!
+//! Files may be hostile. Headers are read here within a byte budget; symbol tables and DWARF are
+//! read by [`blazesym`], which maps the file into memory. Three things are therefore left to the
+//! process that calls: a limit on memory, a limit on time, and surviving SIGBUS when a file is
+//! truncated while it is mapped.
+
+mod answer;
+mod bounded;
+mod demangle;
+mod elf;
+mod file;
+mod kernel;
+mod miss;
+mod symbol;
+mod vdso;
+
+pub use demangle::demangle;
+pub use elf::build_id;
+pub use file::{debug_file, file, file_with_debug};
+pub use kernel::{KernelNames, kernel_build_id};
+pub use miss::Miss;
+pub use symbol::{Detail, Function, SourceLine, Symbol};
+pub use vdso::{vdso_file, vdso_image};

@@ -1,0 +1,84 @@
+//! Why there is no name.
+
+/// Why an offset or address has no name. A value in the place of the name: one bad offset costs
+/// no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Miss {
+    /// The file is stripped and no separate debug file was found.
+    #[error("the file has no symbol table")]
+    NoSymbols,
+    /// There are symbols, but none at this place.
+    #[error("no symbol covers the address")]
+    NotCovered,
+    /// No segment loads this part of the file.
+    #[error("the file offset belongs to no loaded segment")]
+    InvalidOffset,
+    /// Not a regular file, or the kernel refuses to let it be read.
+    #[error("failed to read the file, or it is not a regular file")]
+    Unreadable,
+    /// The file does not begin as an ELF file does.
+    #[error("the file is not an ELF file")]
+    NotElf,
+    /// An ELF file of another byte order or of an unknown class.
+    #[error("the ELF file is of a byte order or class that this machine does not run")]
+    ForeignElf,
+    /// The headers or tables contradict themselves, or the file is cut off.
+    #[error("the ELF file is damaged")]
+    Malformed,
+    /// The parser panicked, which is an error in the parser that the file provoked.
+    #[error("the ELF file made the parser fail")]
+    ParserPanicked,
+    /// `/proc/kallsyms` shows zeros to this process.
+    #[error("the kernel hides its addresses; run as root or set kernel.kptr_restrict to 0")]
+    KernelAddressesHidden,
+}
+
+impl Miss {
+    /// Every reason, for counters and their documentation.
+    pub const ALL: [Miss; 9] = [
+        Miss::NoSymbols,
+        Miss::NotCovered,
+        Miss::InvalidOffset,
+        Miss::Unreadable,
+        Miss::NotElf,
+        Miss::ForeignElf,
+        Miss::Malformed,
+        Miss::ParserPanicked,
+        Miss::KernelAddressesHidden,
+    ];
+
+    /// A short name that stays the same from version to version.
+    pub fn name(self) -> &'static str {
+        match self {
+            Miss::NoSymbols => "no-symbols",
+            Miss::NotCovered => "not-covered",
+            Miss::InvalidOffset => "invalid-offset",
+            Miss::Unreadable => "unreadable",
+            Miss::NotElf => "not-elf",
+            Miss::ForeignElf => "foreign-elf",
+            Miss::Malformed => "malformed",
+            Miss::ParserPanicked => "parser-panicked",
+            Miss::KernelAddressesHidden => "kernel-addresses-hidden",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every reason has its own name and its own sentence.
+    #[test]
+    fn names_and_sentences_differ() {
+        let mut names: Vec<_> = Miss::ALL.iter().map(|miss| miss.name()).collect();
+        let mut sentences: Vec<_> = Miss::ALL.iter().map(Miss::to_string).collect();
+        names.sort_unstable();
+        names.dedup();
+        sentences.sort_unstable();
+        sentences.dedup();
+        assert_eq!(
+            (names.len(), sentences.len()),
+            (Miss::ALL.len(), Miss::ALL.len())
+        );
+    }
+}

@@ -1,0 +1,211 @@
+//! Names for offsets of files that are as a compiler made them.
+
+mod common;
+
+use std::fs::File;
+
+use common::{CPP_PROGRAM, PROGRAM, compile, names, offset_of, resolve, run};
+use symbolizer::{Detail, Miss};
+use tempfile::tempdir;
+
+const NONE: Detail = Detail {
+    lines: false,
+    inlines: false,
+};
+const LINES: Detail = Detail {
+    lines: true,
+    inlines: false,
+};
+const ALL: Detail = Detail {
+    lines: true,
+    inlines: true,
+};
+
+/// Functions resolve by the symbol table, from their first byte on, with and without debug info.
+#[test]
+fn symbol_table() {
+    let directory = tempdir().unwrap();
+    for flags in [&["-g"][..], &[], &["-no-pie"], &["-static"]] {
+        let path = compile(&directory, "cc", PROGRAM, flags);
+        for function in ["leaf", "caller", "main"] {
+            let offset = offset_of(&path, function);
+            let answer = resolve(&path, offset + 1, NONE);
+            assert_eq!(names(&answer), [function]);
+            assert_eq!(answer.unwrap().functions[0].source, None);
+        }
+    }
+}
+
+/// Answers come in the order of the offsets, duplicates and unloaded offsets included.
+#[test]
+fn order_and_duplicates() {
+    let directory = tempdir().unwrap();
+    let path = compile(&directory, "cc", PROGRAM, &[]);
+    let (leaf, main) = (offset_of(&path, "leaf"), offset_of(&path, "main"));
+    let file = File::open(&path).unwrap();
+    let answers = symbolizer::file(&file, &[main, u64::MAX, leaf, main], NONE);
+    assert_eq!(names(&answers[0]), ["main"]);
+    assert_eq!(answers[1], Err(Miss::InvalidOffset));
+    assert_eq!(names(&answers[2]), ["leaf"]);
+    assert_eq!(answers[3], answers[0]);
+    assert_eq!(symbolizer::file(&file, &[], ALL), []);
+}
+
+/// A stripped program has no names, a stripped library those that it exports.
+#[test]
+fn stripped() {
+    let directory = tempdir().unwrap();
+    for (flags, expected) in [
+        (
+            &["-static", "-Wl,--build-id=none"][..],
+            Err(Miss::NoSymbols),
+        ),
+        (&[], Err(Miss::NotCovered)),
+        (&["-shared", "-fPIC"], Ok("leaf".to_owned())),
+    ] {
+        let path = compile(&directory, "cc", PROGRAM, flags);
+        let offset = offset_of(&path, "leaf");
+        run(&format!("strip {}", path.display()));
+        let answer = resolve(&path, offset, ALL).map(|symbol| symbol.functions[0].name.clone());
+        assert_eq!(answer, expected);
+    }
+}
+
+/// With `-g` and lines asked for, the function's first byte is on the line that opens it.
+#[test]
+fn lines() {
+    let directory = tempdir().unwrap();
+    let path = compile(&directory, "cc", PROGRAM, &["-g"]);
+    for (function, line) in [("leaf", 1), ("caller", 5), ("main", 8)] {
+        let symbol = resolve(&path, offset_of(&path, function), LINES).unwrap();
+        let source = symbol.functions[0].source.clone().unwrap();
+        assert_eq!(
+            (symbol.functions[0].name.as_str(), source.line),
+            (function, line)
+        );
+        assert!(source.file.ends_with("/program.c"), "{}", source.file);
+    }
+}
+
+/// An inlined function comes before the one it is in, each with its line; without lines asked
+/// for, with its name alone.
+#[test]
+fn inlines() {
+    let directory = tempdir().unwrap();
+    let path = compile(&directory, "cc", PROGRAM, &["-g"]);
+    let start = offset_of(&path, "caller");
+    let offset = (start..start + 64)
+        .find(|&offset| names(&resolve(&path, offset, ALL)).len() == 2)
+        .unwrap();
+    let symbol = resolve(&path, offset, ALL).unwrap();
+    let found = symbol.functions.iter().map(|function| {
+        (
+            function.name.as_str(),
+            function.source.as_ref().unwrap().line,
+        )
+    });
+    assert_eq!(found.collect::<Vec<_>>(), [("inlined", 3), ("caller", 6)]);
+
+    let bare = resolve(
+        &path,
+        offset,
+        Detail {
+            lines: false,
+            inlines: true,
+        },
+    );
+    assert_eq!(names(&bare), ["inlined", "caller"]);
+    assert!(
+        bare.unwrap()
+            .functions
+            .iter()
+            .all(|function| function.source.is_none())
+    );
+}
+
+/// C++ names are demangled, and the linker's names are kept.
+#[test]
+fn cpp() {
+    let directory = tempdir().unwrap();
+    let path = compile(&directory, "c++", CPP_PROGRAM, &[]);
+    let symbol = resolve(&path, offset_of(&path, "_ZN3BoxIiE3getEi"), NONE).unwrap();
+    assert_eq!(symbol.functions[0].name, "Box<int>::get(int)");
+    assert_eq!(symbol.functions[0].system_name, "_ZN3BoxIiE3getEi");
+}
+
+/// A stripped program gets names and lines from its separate debug file.
+#[test]
+fn separate_debug_file() {
+    let directory = tempdir().unwrap();
+    let path = compile(&directory, "cc", PROGRAM, &["-g"]);
+    let offset = offset_of(&path, "leaf");
+    let debug_path = directory.path().join("separate");
+    run(&format!(
+        "objcopy --only-keep-debug {} {}",
+        path.display(),
+        debug_path.display()
+    ));
+    run(&format!("strip {}", path.display()));
+    let (file, debug) = (File::open(&path).unwrap(), File::open(&debug_path).unwrap());
+
+    let bare = symbolizer::file_with_debug(&file, Some(&debug), &[offset], NONE);
+    assert_eq!(names(&bare[0]), ["leaf"]);
+    let lines = symbolizer::file_with_debug(&file, Some(&debug), &[offset], LINES);
+    assert_eq!(
+        lines[0].as_ref().unwrap().functions[0]
+            .source
+            .as_ref()
+            .unwrap()
+            .line,
+        1
+    );
+}
+
+/// A program whose symbol table was removed but not its DWARF resolves by its DWARF.
+#[test]
+fn dwarf_alone() {
+    let directory = tempdir().unwrap();
+    let path = compile(&directory, "cc", PROGRAM, &["-g"]);
+    let offset = offset_of(&path, "leaf");
+    run(&format!(
+        "objcopy --remove-section=.symtab --remove-section=.strtab {}",
+        path.display()
+    ));
+    assert_eq!(names(&resolve(&path, offset, NONE)), ["leaf"]);
+}
+
+/// A file that was deleted after it was opened resolves as before.
+#[test]
+fn deleted() {
+    let directory = tempdir().unwrap();
+    let path = compile(&directory, "cc", PROGRAM, &["-g"]);
+    let offset = offset_of(&path, "leaf");
+    let file = File::open(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let answers = symbolizer::file(&file, &[offset], LINES);
+    assert_eq!(names(&answers[0]), ["leaf"]);
+    assert!(answers[0].as_ref().unwrap().functions[0].source.is_some());
+}
+
+/// The build id is the one that the linker was told to write.
+#[test]
+fn build_id() {
+    let directory = tempdir().unwrap();
+    let path = compile(
+        &directory,
+        "cc",
+        PROGRAM,
+        &["-Wl,--build-id=0x0123456789abcdef"],
+    );
+    let id = symbolizer::build_id(&File::open(&path).unwrap());
+    assert_eq!(
+        id,
+        Some(vec![0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef])
+    );
+
+    let long = format!("-Wl,--build-id=0x{}", "ab".repeat(65));
+    for flag in ["-Wl,--build-id=none", &long] {
+        let path = compile(&directory, "cc", PROGRAM, &[flag]);
+        assert_eq!(symbolizer::build_id(&File::open(&path).unwrap()), None);
+    }
+}

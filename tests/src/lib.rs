@@ -1,0 +1,2 @@
+//! What the integration tests and the benchmarks share: workloads with a truth of their own, and
+//! the built timesink.
