@@ -54,7 +54,7 @@ pub mod file {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct UserFrame {
-    /// The file's number, or one of [`file`]'s constants.
+    /// The file's number, or one of [`mod@file`]'s constants.
     pub file: u32,
     /// 1 where the offset is that of a return address, 0 where it is that of the instruction
     /// which was running.
