@@ -11,7 +11,7 @@ use core::ffi::c_void;
 
 use crate::{
     mapping,
-    maps::{COUNTERS, SCRATCH, Scratch},
+    maps::{COUNTERS, Scratch},
 };
 
 /// Walks from `leaf` and leaves frames, end and hash in scratch.
@@ -20,26 +20,23 @@ pub(crate) fn walk(scratch: &mut Scratch, leaf: Registers) {
     scratch.registers = leaf;
     scratch.is_return = 0;
     scratch.end = StackEnd::Truncated as u32;
-    let mut unused = 0u64;
-    // SAFETY: the callback has the signature that `bpf_loop` asks for; its context is not used,
-    // since what it works on is found in the map.
+    let mut context: *mut Scratch = scratch;
+    // SAFETY: the callback has the signature that `bpf_loop` asks for, and its context points to
+    // the scratch: handed over in this way, the compiler knows that the loop changes it.
     unsafe {
         bpf_loop(
             MAX_USER_FRAMES as u32,
             next_frame as *mut c_void,
-            (&raw mut unused).cast::<c_void>(),
+            (&raw mut context).cast::<c_void>(),
             0,
         );
     }
 }
 
 /// Stores the frame that was reached and goes on to its caller; 1 ends the loop.
-unsafe extern "C" fn next_frame(_index: u32, _context: *mut c_void) -> i64 {
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
-        return 1;
-    };
-    // SAFETY: this CPU's scratch is held by the sample that called the loop.
-    let scratch = unsafe { &mut *scratch };
+unsafe extern "C" fn next_frame(_index: u32, context: *mut c_void) -> i64 {
+    // SAFETY: `walk` passes a pointer to the scratch that its sample holds.
+    let scratch = unsafe { &mut **context.cast::<*mut Scratch>() };
     store(scratch);
     let read = |address: u64| {
         // SAFETY: the helper checks the address and fails where it cannot be read.

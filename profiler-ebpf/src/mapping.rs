@@ -40,7 +40,7 @@ pub(crate) struct Mapping {
 
 /// The bits of a node's address that hold its type and flags.
 const NODE_BITS: u64 = 0xff;
-/// Set in the lowest two bits of an entry that is a node.
+/// The lowest two bits of the root where it is a node; entries below the root have other flags.
 const IS_NODE: u64 = 2;
 const TYPE_SHIFT: u64 = 3;
 const TYPE_MASK: u64 = 0xf;
@@ -121,10 +121,10 @@ fn find(scratch: &mut Scratch, address: u64) -> Result<Mapping, Miss> {
 #[inline(always)]
 fn lookup(scratch: &mut Scratch, offsets: &Offsets, address: u64) -> Result<u64, Miss> {
     let mut entry = read::<u64>(scratch.mm, offsets.mm_tree_root).ok_or(Miss::Unreadable)?;
+    if entry & 3 != IS_NODE {
+        return Err(Miss::Unreadable);
+    }
     for _ in 0..MAX_HEIGHT {
-        if entry & 3 != IS_NODE {
-            return Err(Miss::Unreadable);
-        }
         let node = &raw mut scratch.node;
         // SAFETY: the helper writes exactly one node into scratch, or fails.
         let failed = unsafe {

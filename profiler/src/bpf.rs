@@ -1,0 +1,232 @@
+//! The kernel programs in use: loading, attaching, and reading what they counted.
+
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+use abi::{
+    config::{Config, Target},
+    reasons::Counters,
+    samples::{SampleCount, SampleKey},
+};
+use anyhow::{Context, Result, anyhow};
+use aya::{
+    Ebpf, EbpfLoader, Pod,
+    maps::{Array, HashMap as BpfHashMap, MapData, PerCpuArray, RingBuf},
+    programs::{PerfEvent, RawTracePoint},
+};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../profiler-ebpf/object/profiler.bpf.o");
+
+/// A layout of the border, as aya wants it: aya's trait cannot be implemented for a foreign type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+struct Plain<T>(T);
+
+// SAFETY: the layouts of `abi` are plain numbers with explicit padding.
+unsafe impl<T: Copy + 'static> Pod for Plain<T> {}
+
+/// What the maps are sized to.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Bytes of the ring buffer, a power of two.
+    pub ring_bytes: u32,
+    /// Entries of each of the two maps of counts.
+    pub count_entries: u32,
+}
+
+/// The loaded programs. Dropping it detaches and removes all of it: nothing is pinned.
+#[derive(Debug)]
+pub struct Programs {
+    ebpf: Ebpf,
+    /// The links between perf events and the sampling program.
+    links: Vec<OwnedFd>,
+    active: u32,
+}
+
+impl Programs {
+    /// Loads the programs with the settings of a recording.
+    ///
+    /// # Errors
+    /// Where the kernel refuses a map or a program.
+    pub fn load(config: &Config, sizes: Sizes) -> Result<Self> {
+        let mut ebpf = EbpfLoader::new()
+            .btf(None)
+            .override_global("CONFIG", &Plain(*config), true)
+            .map_max_entries("RING", sizes.ring_bytes)
+            .map_max_entries("COUNTS_0", sizes.count_entries)
+            .map_max_entries("COUNTS_1", sizes.count_entries)
+            .load(OBJECT)
+            .context("failed to load the kernel programs' maps")?;
+        let sampler: &mut PerfEvent = program(&mut ebpf, "on_cpu")?.try_into()?;
+        sampler
+            .load()
+            .context("failed to load the sampling program")?;
+        Ok(Self {
+            ebpf,
+            links: Vec::new(),
+            active: 0,
+        })
+    }
+
+    /// Attaches the programs that follow processes.
+    ///
+    /// # Errors
+    /// Where the kernel refuses one of them.
+    pub fn follow_processes(&mut self) -> Result<()> {
+        for (name, tracepoint) in [
+            ("process_fork", "sched_process_fork"),
+            ("process_free", "sched_process_free"),
+        ] {
+            let follower: &mut RawTracePoint = program(&mut self.ebpf, name)?.try_into()?;
+            follower
+                .load()
+                .and_then(|()| follower.attach(tracepoint))
+                .with_context(|| format!("failed to attach to the tracepoint `{tracepoint}`"))?;
+        }
+        Ok(())
+    }
+
+    /// Runs the sampling program at each overflow of a perf event, as the `number`th event.
+    ///
+    /// # Errors
+    /// Where the kernel refuses the link.
+    pub fn sample_on(&mut self, event: BorrowedFd<'_>, number: u32) -> Result<()> {
+        let sampler: &mut PerfEvent = program(&mut self.ebpf, "on_cpu")?.try_into()?;
+        let link = link_perf_event(sampler.fd()?.as_fd(), event, u64::from(number))
+            .context("failed to attach the sampling program to a perf event")?;
+        self.links.push(link);
+        Ok(())
+    }
+
+    /// Adds a process or a thread to the targets.
+    ///
+    /// # Errors
+    /// Where the map is full.
+    pub fn add_target(&mut self, number: u32, target: Target) -> Result<()> {
+        let map = self.ebpf.map_mut("TARGETS").context("no map `TARGETS`")?;
+        let mut targets = BpfHashMap::<_, u32, Plain<Target>>::try_from(map)?;
+        targets
+            .insert(number, Plain(target), 0)
+            .with_context(|| format!("failed to make {number} a target"))
+    }
+
+    /// The ring buffer; it can be taken once.
+    ///
+    /// # Errors
+    /// Where it was taken before.
+    pub fn take_ring(&mut self) -> Result<RingBuf<MapData>> {
+        let map = self
+            .ebpf
+            .take_map("RING")
+            .context("the ring was taken before")?;
+        Ok(RingBuf::try_from(map)?)
+    }
+
+    /// An event's counters, summed over the CPUs; those of the process programs are at
+    /// [`abi::MAX_EVENTS`].
+    ///
+    /// # Errors
+    /// Where the map cannot be read.
+    pub fn counters(&self, event: u32) -> Result<Counters> {
+        let map = self.ebpf.map("COUNTERS").context("no map `COUNTERS`")?;
+        let counters = PerCpuArray::<_, Plain<Counters>>::try_from(map)?;
+        let mut total = Counters::ZERO;
+        for cpu in counters.get(&event, 0)?.iter() {
+            total.add(&cpu.0);
+        }
+        Ok(total)
+    }
+
+    /// Takes the counts since the last call: the programs go on in the other map, and this one is
+    /// read and emptied once no program can still be writing to it.
+    ///
+    /// # Errors
+    /// Where a map cannot be read.
+    pub fn take_counts(&mut self) -> Result<HashMap<SampleKey, SampleCount>> {
+        let name = if self.active == 0 {
+            "COUNTS_0"
+        } else {
+            "COUNTS_1"
+        };
+        self.active = 1 - self.active;
+        let switch = self
+            .ebpf
+            .map_mut("ACTIVE_COUNTS")
+            .context("no map `ACTIVE_COUNTS`")?;
+        Array::<_, u32>::try_from(switch)?.set(0, self.active, 0)?;
+        wait_for_running_programs();
+        let map = self
+            .ebpf
+            .map_mut(name)
+            .with_context(|| format!("no map `{name}`"))?;
+        let mut counts = BpfHashMap::<_, Plain<SampleKey>, Plain<SampleCount>>::try_from(map)?;
+        let taken = counts
+            .iter()
+            .map(|entry| entry.map(|(key, count)| (key.0, count.0)))
+            .collect::<Result<HashMap<_, _>, _>>()?;
+        for key in taken.keys() {
+            counts.remove(&Plain(*key))?;
+        }
+        Ok(taken)
+    }
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut aya::programs::Program> {
+    ebpf.program_mut(name)
+        .ok_or_else(|| anyhow!("no program `{name}` in the object"))
+}
+
+/// Waits until every program that was running has ended. The programs run as RCU readers, and a
+/// global memory barrier waits for all of those; on a kernel with `nohz_full` CPUs, which refuses
+/// it, a time that no program takes stands in.
+fn wait_for_running_programs() {
+    // SAFETY: the call takes no pointers.
+    let answer = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    if answer != 0 {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
+
+/// `BPF_LINK_CREATE` for a perf event. aya attaches without a cookie, by which the program tells
+/// one event from another.
+fn link_perf_event(
+    program: BorrowedFd<'_>,
+    event: BorrowedFd<'_>,
+    cookie: u64,
+) -> io::Result<OwnedFd> {
+    const BPF_LINK_CREATE: libc::c_int = 28;
+    const BPF_PERF_EVENT: u32 = 41;
+    /// `bpf_attr.link_create`: `linux/bpf.h`.
+    #[repr(C)]
+    struct LinkCreate {
+        program: i32,
+        target: i32,
+        attach_type: u32,
+        flags: u32,
+        cookie: u64,
+    }
+    let mut attributes = LinkCreate {
+        program: program.as_raw_fd(),
+        target: event.as_raw_fd(),
+        attach_type: BPF_PERF_EVENT,
+        flags: 0,
+        cookie,
+    };
+    // SAFETY: the attributes are valid for the size that is given.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_LINK_CREATE,
+            &raw mut attributes,
+            size_of::<LinkCreate>(),
+        )
+    };
+    match i32::try_from(fd) {
+        // SAFETY: the kernel has just given this descriptor to us alone.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

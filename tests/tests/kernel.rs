@@ -1,0 +1,171 @@
+//! The kernel programs on the running kernel.
+
+#![allow(clippy::unwrap_used, reason = "in a test a failure is the answer")]
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use abi::{
+    config::{Config, Scope, Target, target},
+    reasons::{Miss, Outcome, StackEnd},
+    records::kind,
+    samples::{SampleCount, SampleKey},
+};
+use profiler::{
+    bpf::{Programs, Sizes},
+    btf::{self, Btf},
+    events::Event,
+    perf::{PerCpuEvent, Rate, online_cpus},
+};
+
+const HZ: u64 = 999;
+
+fn config(scope: Scope) -> Config {
+    Config {
+        hash_seed: [1, 2],
+        cgroup_id: 0,
+        cgroup_level: 0,
+        scope: scope as u32,
+        offsets: btf::offsets(&Btf::of_kernel().unwrap()).unwrap(),
+    }
+}
+
+/// The CPU time of this thread so far.
+fn thread_time() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the clock writes one timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    Duration::new(
+        time.tv_sec.try_into().unwrap(),
+        time.tv_nsec.try_into().unwrap(),
+    )
+}
+
+fn spin(time: Duration) -> Duration {
+    let (start, begin) = (thread_time(), Instant::now());
+    let mut word = 1u64;
+    while begin.elapsed() < time {
+        word = std::hint::black_box(word.wrapping_mul(6_364_136_223_846_793_005));
+    }
+    thread_time() - start
+}
+
+struct Recorded {
+    programs: Programs,
+    counts: HashMap<SampleKey, SampleCount>,
+    records: Vec<Vec<u8>>,
+    spun: Duration,
+    ticks: u64,
+}
+
+/// Samples while this thread spins for a second.
+fn record(mut programs: Programs) -> Recorded {
+    let mut ring = programs.take_ring().unwrap();
+    let clock = Event::cpu_clock();
+    let events: Vec<_> = online_cpus()
+        .unwrap()
+        .into_iter()
+        .filter_map(|cpu| PerCpuEvent::open(&clock, Rate::Hz(HZ), cpu).unwrap())
+        .collect();
+    for event in &events {
+        programs
+            .sample_on(std::os::fd::AsFd::as_fd(event), 0)
+            .unwrap();
+    }
+    for event in &events {
+        event.enable().unwrap();
+    }
+    let spun = spin(Duration::from_secs(1));
+    for event in &events {
+        event.disable().unwrap();
+    }
+    let nanoseconds: u64 = events.iter().map(|event| event.count().unwrap()).sum();
+    let mut records = Vec::new();
+    while let Some(record) = ring.next() {
+        records.push(record.to_vec());
+    }
+    let counts = programs.take_counts().unwrap();
+    Recorded {
+        programs,
+        counts,
+        records,
+        spun,
+        ticks: nanoseconds * HZ / 1_000_000_000,
+    }
+}
+
+fn load(scope: Scope) -> Programs {
+    let sizes = Sizes {
+        ring_bytes: 1 << 20,
+        count_entries: 16384,
+    };
+    Programs::load(&config(scope), sizes).unwrap()
+}
+
+/// Every tick of the clock ends in one outcome, and this thread's samples are its CPU time.
+#[test]
+fn ticks_and_samples_add_up() {
+    let mut programs = load(Scope::Machine);
+    programs.follow_processes().unwrap();
+    let recorded = record(programs);
+    let counters = recorded.programs.counters(0).unwrap();
+    let ticks: u64 = counters.outcomes.iter().sum();
+    assert!(
+        ticks.abs_diff(recorded.ticks) * 100 <= recorded.ticks * 2,
+        "{ticks} of {}",
+        recorded.ticks
+    );
+    let counted: u64 = recorded.counts.values().map(|count| count.samples).sum();
+    assert_eq!(counted, counters.outcomes[Outcome::Sampled as usize]);
+    assert_eq!(counted, counters.ends.iter().sum::<u64>());
+
+    // SAFETY: the call has no preconditions.
+    let tid = unsafe { libc::gettid() }.cast_unsigned();
+    let own: u64 = recorded
+        .counts
+        .iter()
+        .filter(|(key, _)| key.tid == tid)
+        .map(|(_, count)| count.weight)
+        .sum();
+    let spun = u64::try_from(recorded.spun.as_nanos()).unwrap();
+    assert!(own.abs_diff(spun) * 100 <= spun * 5, "{own} of {spun} ns");
+}
+
+/// Only the target is counted, each stack that was counted was sent, and its file announced.
+#[test]
+fn a_target_is_counted_alone_and_its_stacks_are_sent() {
+    let mut programs = load(Scope::Tasks);
+    let pid = std::process::id();
+    let process = Target {
+        kind: target::PROCESS,
+        padding: 0,
+        start_ns: 0,
+    };
+    programs.add_target(pid, process).unwrap();
+    let recorded = record(programs);
+    assert!(!recorded.counts.is_empty());
+    assert!(recorded.counts.keys().all(|key| key.pid == pid));
+    let kinds = |wanted: u32| {
+        recorded
+            .records
+            .iter()
+            .filter(move |record| record[..4] == wanted.to_ne_bytes())
+    };
+    assert_ne!(kinds(kind::FILE).count(), 0);
+    let sent: Vec<&[u8]> = kinds(kind::USER_STACK)
+        .map(|record| &record[8..24])
+        .collect();
+    for key in recorded.counts.keys() {
+        let hash = [key.user.low.to_ne_bytes(), key.user.high.to_ne_bytes()].concat();
+        assert!(sent.contains(&hash.as_slice()), "{key:?}");
+    }
+    let counters = recorded.programs.counters(0).unwrap();
+    assert_eq!(counters.ends[StackEnd::NoUserStack as usize], 0);
+    assert_eq!(counters.misses[Miss::TreeUnreadable as usize], 0);
+    assert_eq!(counters.misses[Miss::FileTableFull as usize], 0);
+}
