@@ -16,14 +16,13 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Sample a command, processes, a cgroup or the whole machine, and write a profile
+    /// Sample processes, threads or the whole machine, and write a profile
     Record(Box<RecordArgs>),
-    /// Say what this kernel allows, what is degraded, and how to mend it
-    Doctor(DoctorArgs),
 }
 
 /// `timesink record`
 #[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("target").args(["pid", "tid", "all"]).required(true).multiple(true))]
 pub struct RecordArgs {
     /// Record this process, its threads and its children (may be repeated)
     #[arg(short, long = "pid", value_name = "PID", help_heading = "Target")]
@@ -31,39 +30,20 @@ pub struct RecordArgs {
     /// Record this thread only (may be repeated)
     #[arg(short, long = "tid", value_name = "TID", help_heading = "Target")]
     pub tid: Vec<u32>,
-    /// Record the threads in this cgroup (version 2) and below it
-    #[arg(long, value_name = "PATH", help_heading = "Target")]
-    pub cgroup: Option<PathBuf>,
     /// Record the whole machine
     #[arg(short, long, help_heading = "Target")]
     pub all: bool,
-    /// Record this command until it ends; its exit status is passed on
-    #[arg(last = true, value_name = "COMMAND", help_heading = "Target")]
-    pub argv: Vec<std::ffi::OsString>,
 
     /// Samples a second on each CPU [default: 99]
     #[arg(
         short = 'F',
         long = "rate",
         value_name = "HZ",
-        conflicts_with = "period",
+        value_parser = clap::value_parser!(u64).range(1..=100_000),
         help_heading = "Sampling"
     )]
     pub rate: Option<u64>,
-    /// Take a sample each time this many events have happened
-    #[arg(
-        short = 'c',
-        long = "period",
-        value_name = "COUNT",
-        help_heading = "Sampling"
-    )]
-    pub period: Option<u64>,
-    /// What to sample on (may be repeated): cpu-clock, task-clock, cycles, instructions,
-    /// cache-misses, branch-misses, page-faults, context-switches, cpu-migrations, a raw rNNNN, …
-    /// [default: cycles where the machine counts them, else cpu-clock]
-    #[arg(short, long = "event", value_name = "EVENT", help_heading = "Sampling")]
-    pub event: Vec<String>,
-    /// How long to record: 500ms, 10s, 5m, 1h [default: until Ctrl-C or the end of the target]
+    /// How long to record: 500ms, 10s, 5m, 1h [default: until Ctrl-C]
     #[arg(short, long, value_name = "TIME", value_parser = parse_duration, help_heading = "Sampling")]
     pub duration: Option<std::time::Duration>,
 
@@ -71,30 +51,16 @@ pub struct RecordArgs {
     /// .pb.gz; `-` is folded stacks on standard output [default: timesink.svg]
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub output: Vec<PathBuf>,
-    /// The format of every output, whatever its extension: svg, folded, pprof
-    #[arg(long, value_name = "FORMAT", help_heading = "Output")]
-    pub format: Option<String>,
     /// Show each thread below its process
     #[arg(long, help_heading = "Output")]
     pub threads: bool,
-    /// Say more about what is done
-    #[arg(short, long, help_heading = "Output")]
-    pub verbose: bool,
 
     /// Bytes of the ring buffer between kernel and user space, a power of two
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 20, value_parser = parse_ring_bytes, help_heading = "Limits")]
     pub ring_bytes: u32,
-    /// Entries of the kernel's map of counts, emptied once a second [default: by rate and CPUs]
+    /// Entries of the kernel's map of counts, emptied once a second [default: 32768]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1 << 24), help_heading = "Limits")]
     pub count_entries: Option<u32>,
-}
-
-/// `timesink doctor`
-#[derive(Args, Debug)]
-pub struct DoctorArgs {
-    /// Print JSON for programs
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// A whole number with a unit: `500ms`, `10s`, `5m`, `1h`; without a unit it is seconds.
