@@ -80,7 +80,14 @@ fn record(mut programs: Programs) -> Recorded {
     for event in &events {
         event.enable().unwrap();
     }
+    // Every CPU is kept busy: an idle one of a virtual machine may get no ticks at all.
+    let others: Vec<_> = (1..events.len())
+        .map(|_| std::thread::spawn(|| spin(Duration::from_secs(1))))
+        .collect();
     let spun = spin(Duration::from_secs(1));
+    for other in others {
+        other.join().unwrap();
+    }
     for event in &events {
         event.disable().unwrap();
     }
