@@ -57,6 +57,17 @@ fn a_process_gives_folded_stacks_and_a_ledger() {
     };
     assert_eq!(samples, row("  sampled"), "{ledger}");
     assert!(samples > 300, "{ledger}");
+    assert!(sampling_programs_go_away());
+}
+
+/// Whether the kernel holds no sampling program, after a while in which it frees what was dropped
+/// and the other test of this file may come and go.
+fn sampling_programs_go_away() -> bool {
+    (0..50).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        !aya::programs::loaded_programs()
+            .any(|program| program.unwrap().name_as_str() == Some("on_cpu"))
+    })
 }
 
 /// What cannot be recorded or written is said, with a status of 1 or 2, and no file is made.

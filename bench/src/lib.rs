@@ -1,1 +1,0 @@
-//! Cost per sample and per recording, as ratios against other profilers in the same run.
