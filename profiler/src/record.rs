@@ -12,7 +12,7 @@ use abi::{
 };
 use anyhow::{Context, Result, bail};
 use aya::maps::{MapData, RingBuf};
-use output::{Meta, Period, Profile, RowKind, SampleType, Unit};
+use output::{Labels, Meta, Period, Profile, RowKind, SampleType, Unit};
 
 use crate::{
     bpf::{Programs, Sizes},
@@ -57,14 +57,10 @@ pub async fn record(args: &RecordArgs) -> Result<Profile> {
     let expected = counted / (1_000_000_000 / hz);
     let mut profile = profile(args, &clock, hz, started, duration);
     collected.add_to(&mut profile);
-    let process_counters = programs.counters(u32::try_from(MAX_EVENTS)?)?;
-    account(
-        &mut profile,
-        expected,
-        &programs.counters(0)?,
-        &process_counters,
-        &collected,
-    );
+    let counters = programs.counters(0)?;
+    add_lost(&mut profile, &counters, 1_000_000_000 / hz);
+    let processes = programs.counters(u32::try_from(MAX_EVENTS)?)?;
+    account(&mut profile, expected, &counters, &processes, &collected);
     Ok(profile)
 }
 
@@ -200,6 +196,24 @@ fn profile(
     });
     profile.by_thread = args.threads;
     profile
+}
+
+/// Shows the target's samples that the kernel could not count as frames, so that the totals add up.
+fn add_lost(profile: &mut Profile, counters: &Counters, period_ns: u64) {
+    for outcome in [Outcome::ScratchBusy, Outcome::CountMapFull] {
+        let samples = counters.outcomes[outcome as usize];
+        let nobody = profile.intern_string("[lost]");
+        let labels = Labels {
+            pid: 0,
+            tid: 0,
+            process: nobody,
+            thread: nobody,
+        };
+        let frame = profile.synthetic(&format!("[lost: {}]", outcome.name()));
+        if let Some(stack) = profile.intern_frames(&[frame]).filter(|_| samples > 0) {
+            profile.add(stack, labels, &[samples, samples * period_ns]);
+        }
+    }
 }
 
 fn account(

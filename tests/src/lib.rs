@@ -1,2 +1,1 @@
-//! What the integration tests and the benchmarks share: workloads with a truth of their own, and
-//! the built timesink.
+//! What the integration tests share.

@@ -60,8 +60,47 @@ fn a_process_gives_folded_stacks_and_a_ledger() {
     assert!(sampling_programs_go_away());
 }
 
+/// With room for one stack in the map of counts, the rest shows as lost and the total stays.
+#[test]
+fn a_full_map_changes_the_ledger_and_not_the_total() {
+    let output = timesink(&[
+        "record",
+        "-a",
+        "-d",
+        "1s",
+        "-F",
+        "999",
+        "--count-entries",
+        "1",
+        "-o",
+        "-",
+    ]);
+    let folded = String::from_utf8(output.stdout).unwrap();
+    let ledger = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{ledger}");
+    let row = |name: &str| {
+        let line = ledger.lines().find(|line| line.contains(name)).unwrap();
+        line.split_whitespace()
+            .next()
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+    };
+    let total: u64 = folded
+        .lines()
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+        .sum();
+    assert_ne!(row("  count map full"), 0, "{ledger}");
+    assert!(folded.contains("[lost: count map full]"), "{folded}");
+    assert_eq!(
+        total,
+        row("  sampled") + row("  count map full"),
+        "{ledger}"
+    );
+}
+
 /// Whether the kernel holds no sampling program, after a while in which it frees what was dropped
-/// and the other test of this file may come and go.
+/// and the other tests of this file may come and go.
 fn sampling_programs_go_away() -> bool {
     (0..50).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(100));
