@@ -1,1 +1,28 @@
-//! What the integration tests share.
+//! What the integration tests share: the binary as a user runs it, programs that tell the truth
+//! about themselves, and readers of what `timesink` writes.
+//!
+//! Nothing here knows the inside of `timesink`: its output is read as another program would.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "in a test a failure is the answer"
+)]
+
+mod binary;
+mod browser;
+mod folded;
+mod ledger;
+mod machine;
+mod pprof;
+mod recorded;
+mod workload;
+
+pub use binary::{Run, Running, timesink};
+pub use browser::Browser;
+pub use folded::{Folded, FoldedStack};
+pub use ledger::Ledger;
+pub use machine::{Alone, alone, online_cpus, require_root, tool};
+pub use pprof::{Pprof, PprofFrame, PprofSample};
+pub use recorded::{Recorded, record};
+pub use workload::Workload;

@@ -1,0 +1,157 @@
+//! A headless Chromium, driven by the WebDriver protocol (<https://www.w3.org/TR/webdriver2/>) that
+//! `chromedriver` speaks: JSON over HTTP.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::tool;
+
+/// No answer of the driver takes this long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A browser with one window; it ends with the value.
+#[derive(Debug)]
+pub struct Browser {
+    driver: Child,
+    port: u16,
+    session: String,
+    _profile: TempDir,
+}
+
+impl Browser {
+    /// Starts one.
+    #[must_use]
+    pub fn start() -> Self {
+        let profile = tempfile::tempdir().unwrap();
+        let (driver, port) = start_driver();
+        let answer = request(port, "POST", "/session", &capabilities(profile.path()));
+        let session = answer["sessionId"].as_str();
+        let session = session.unwrap_or_else(|| panic!("no session: {answer}"));
+        Self {
+            session: format!("/session/{session}"),
+            driver,
+            port,
+            _profile: profile,
+        }
+    }
+
+    /// Shows a file.
+    pub fn open(&self, file: &Path) {
+        let url = format!("file://{}", file.display());
+        self.command("url", &json!({ "url": url }));
+    }
+
+    /// Runs the body of a function in the page and gives what it returns.
+    #[must_use]
+    pub fn run(&self, script: &str) -> Value {
+        self.command("execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// Clicks, with the mouse, on what an XPath expression finds.
+    pub fn click(&self, xpath: &str) {
+        let wanted = json!({ "using": "xpath", "value": xpath });
+        let found = self.command("element", &wanted);
+        let element = found.as_object().and_then(|found| found.values().next());
+        let element = element.and_then(Value::as_str).unwrap();
+        self.command(&format!("element/{element}/click"), &json!({}));
+    }
+
+    /// The errors that scripts and the parser have reported since the last call.
+    #[must_use]
+    pub fn errors(&self) -> Vec<Value> {
+        let log = self.command("se/log", &json!({ "type": "browser" }));
+        let entries = log.as_array().unwrap().iter();
+        entries
+            .filter(|entry| entry["level"] == "SEVERE")
+            .cloned()
+            .collect()
+    }
+
+    fn command(&self, name: &str, body: &Value) -> Value {
+        request(self.port, "POST", &format!("{}/{name}", self.session), body)
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            request(self.port, "DELETE", &self.session, &json!({}));
+        }
+        self.driver.kill().unwrap();
+        self.driver.wait().unwrap();
+    }
+}
+
+fn start_driver() -> (Child, u16) {
+    let mut driver = Command::new(tool("chromedriver"))
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+    let port = lines
+        .map(Result::unwrap)
+        .find_map(|line| Some(line.split_once("on port ")?.1.trim_end_matches('.').parse()))
+        .unwrap();
+    (driver, port.unwrap())
+}
+
+/// Without a sandbox, which root cannot have, and without a word to the network.
+fn capabilities(profile: &Path) -> Value {
+    let profile = format!("--user-data-dir={}", profile.display());
+    json!({ "capabilities": { "alwaysMatch": {
+        "browserName": "chrome",
+        "goog:loggingPrefs": { "browser": "ALL" },
+        "goog:chromeOptions": { "args": [
+            "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            "--disable-dev-shm-usage", "--window-size=1300,1000", profile,
+        ]},
+    }}})
+}
+
+/// One request to the driver and the `value` of its answer.
+fn request(port: u16, method: &str, path: &str, body: &Value) -> Value {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let body = body.to_string();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let answer = read_answer(BufReader::new(stream));
+    let value = serde_json::from_slice::<Value>(&answer).unwrap()["value"].take();
+    assert!(value.get("error").is_none(), "{method} {path}: {value}");
+    value
+}
+
+/// The body of an HTTP answer, by the length that its head gives.
+fn read_answer(mut stream: impl BufRead) -> Vec<u8> {
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        let line = line.trim_end().to_ascii_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    body
+}

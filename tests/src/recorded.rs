@@ -1,0 +1,77 @@
+//! A command, recorded into every format at once.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use tempfile::TempDir;
+
+use crate::{Folded, Ledger, Pprof, Run, timesink};
+
+/// What the recording of a command left.
+#[derive(Debug)]
+pub struct Recorded {
+    /// How it went; standard output is the command's.
+    pub run: Run,
+    folder: TempDir,
+}
+
+/// Records a command to its end.
+#[must_use]
+pub fn record(options: &[&str], command: &[&str]) -> Recorded {
+    let folder = tempfile::tempdir().unwrap();
+    let outputs = ["folded", "svg", "pb.gz"].map(|end| file(folder.path(), end));
+    let mut arguments = vec!["record"];
+    arguments.extend(options);
+    for output in &outputs {
+        arguments.extend(["-o", output.to_str().unwrap()]);
+    }
+    arguments.push("--");
+    arguments.extend(command);
+    let run = timesink(&arguments);
+    assert!(run.status.success(), "{}", run.stderr);
+    Recorded { run, folder }
+}
+
+fn file(folder: &Path, extension: &str) -> PathBuf {
+    folder.join(format!("recorded.{extension}"))
+}
+
+impl Recorded {
+    /// The text of the folded stacks.
+    #[must_use]
+    pub fn folded_text(&self) -> String {
+        fs::read_to_string(file(self.folder.path(), "folded")).unwrap()
+    }
+
+    /// The folded stacks.
+    #[must_use]
+    pub fn folded(&self) -> Folded {
+        Folded::parse(&self.folded_text())
+    }
+
+    /// Where the pprof file is.
+    #[must_use]
+    pub fn pprof_path(&self) -> PathBuf {
+        file(self.folder.path(), "pb.gz")
+    }
+
+    /// The pprof file.
+    #[must_use]
+    pub fn pprof(&self) -> Pprof {
+        Pprof::read(&self.pprof_path())
+    }
+
+    /// Where the flame graph is.
+    #[must_use]
+    pub fn svg_path(&self) -> PathBuf {
+        file(self.folder.path(), "svg")
+    }
+
+    /// The ledger.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        Ledger::parse(&self.run.stderr)
+    }
+}

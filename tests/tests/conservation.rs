@@ -1,0 +1,146 @@
+//! Whether every tick of the clock is in the profile or in the ledger, held against the CPU time
+//! that the kernel's scheduler gives for the same programs.
+
+#![allow(clippy::unwrap_used, reason = "in a test a failure is the answer")]
+
+use std::process::Command;
+
+use abi::reasons::Outcome;
+use tests::{Folded, Ledger, Running, Workload, alone, online_cpus, record, require_root, tool};
+
+/// How many samples a program should have that says in ns how long it ran.
+fn samples(stdout: &str, hz: u64) -> u64 {
+    let nanoseconds: u64 = stdout.trim().parse().unwrap();
+    nanoseconds * hz / 1_000_000_000
+}
+
+/// Whether two numbers differ by at most 1 % of the second.
+fn is_close(number: u64, truth: u64) -> bool {
+    number.abs_diff(truth) * 100 <= truth
+}
+
+/// All that can become of a tick adds up to what the clock promised.
+fn assert_accounted(ledger: &Ledger) {
+    let outcomes = Outcome::ALL.iter().map(|outcome| outcome.name());
+    let names: Vec<&str> = outcomes.chain(["not delivered"]).collect();
+    let expected = ledger.count("expected");
+    assert!(is_close(ledger.sum(&names), expected), "{ledger:?}");
+}
+
+/// The profile's total is the CPU time of two threads that are always busy.
+fn two_busy_threads(hz: &str, seconds: &str, options: &[&str]) -> Ledger {
+    let busy = Workload::compile("busy");
+    let _alone = alone();
+    let recorded = record(
+        &[&["-F", hz], options].concat(),
+        &[busy.path(), "2", seconds],
+    );
+    let total = recorded.folded().total();
+    let truth = samples(&recorded.run.stdout, hz.parse().unwrap());
+    let ledger = recorded.ledger();
+    assert!(is_close(total, truth), "{total} of {truth}: {ledger:?}");
+    assert_accounted(&ledger);
+    ledger
+}
+
+/// At 99 Hz the total is right to 1 %, which is 19 samples here.
+#[test]
+fn busy_threads_are_whole_at_99_hz() {
+    if require_root() {
+        let ledger = two_busy_threads("99", "10", &[]);
+        assert_eq!(ledger.sum(&["count map full", "stack not sent"]), 0);
+    }
+}
+
+/// At 999 Hz the total is right to 1 %.
+#[test]
+fn busy_threads_are_whole_at_999_hz() {
+    if require_root() {
+        let ledger = two_busy_threads("999", "4", &[]);
+        assert_eq!(ledger.sum(&["count map full", "stack not sent"]), 0);
+    }
+}
+
+/// A map of counts with one entry makes the ledger change, and not the total.
+#[test]
+fn a_tiny_map_changes_the_ledger_alone() {
+    if require_root() {
+        let ledger = two_busy_threads("999", "3", &["--count-entries", "1"]);
+        assert_ne!(ledger.count("count map full"), 0, "{ledger:?}");
+    }
+}
+
+/// With one thread busy and the other CPUs idle, each tick of each CPU has its row.
+#[test]
+fn idle_ticks_are_accounted() {
+    if !require_root() {
+        return;
+    }
+    let busy = Workload::compile("busy");
+    let _alone = alone();
+    let arguments = ["record", "-v", "-a", "-F", "999", "-d", "6s", "-o", "-"];
+    let mut recording = Running::start(&arguments);
+    recording.wait_for("recording");
+    let output = Command::new(busy.path()).args(["1", "5"]).output().unwrap();
+    let run = recording.finish();
+    let ledger = Ledger::parse(&run.stderr);
+
+    let truth = samples(&String::from_utf8(output.stdout).unwrap(), 999);
+    let total = Folded::parse(&run.stdout).of_process("busy").total();
+    assert!(is_close(total, truth), "{total} of {truth}: {ledger:?}");
+    let ticks = 6 * 999 * online_cpus();
+    assert!(is_close(ledger.count("expected"), ticks), "{ledger:?}");
+    assert_accounted(&ledger);
+}
+
+/// What 10,000 processes used is in the profile. A process that has just started asks the CPU for
+/// its features, which takes a virtual machine to its host for so long that a tick may be lost:
+/// those stand in the ledger. The processes go before all else on their CPUs, since what waits at
+/// each start is sampled right only on average.
+fn short_lived(count: &str, options: &[&str]) -> Ledger {
+    let forks = Workload::compile("forks");
+    let _alone = alone();
+    let recorded = record(
+        &[&["-F", "999"], options].concat(),
+        &[tool("chrt"), "--fifo", "1", forks.path(), count, "0"],
+    );
+    let folded = recorded.folded();
+    let of_processes = folded.filter(|stack| ["forks", "[lost]"].contains(&stack.process.as_str()));
+    let total = of_processes.total();
+    let truth = samples(&recorded.run.stdout, 999);
+    let ledger = recorded.ledger();
+    let most = total + ledger.count("not delivered");
+    assert!(
+        total * 100 <= truth * 101 && most * 100 >= truth * 99,
+        "{total} to {most} of {truth}: {ledger:?}"
+    );
+    assert_accounted(&ledger);
+    ledger
+}
+
+/// As children of the command, 10,000 processes are followed one by one.
+#[test]
+fn short_lived_children_are_whole() {
+    if require_root() {
+        let ledger = short_lived("10000", &[]);
+        assert_eq!(ledger.count("target map full"), 0);
+    }
+}
+
+/// As part of the whole machine, 10,000 processes are counted.
+#[test]
+fn short_lived_processes_of_the_machine_are_whole() {
+    if require_root() {
+        let ledger = short_lived("10000", &["-a"]);
+        assert_eq!(ledger.count("count map full"), 0);
+    }
+}
+
+/// A ring that holds a few stacks makes the ledger change, and not the total.
+#[test]
+fn a_tiny_ring_changes_the_ledger_alone() {
+    if require_root() {
+        let ledger = short_lived("3000", &["--ring-bytes", "4096"]);
+        assert_ne!(ledger.count("stack not sent"), 0, "{ledger:?}");
+    }
+}
