@@ -7,11 +7,13 @@
 
 mod clean;
 mod encode;
+mod hottest;
 mod ledger;
 mod profile;
 
 pub use clean::{MAX_CHARS, REPLACEMENT, clean, shorten};
 pub use encode::{Encode, EncodeError, Folded, Format, Pprof, Svg};
+pub use hottest::hottest;
 pub use ledger::{Ledger, LedgerRow, RowKind};
 pub use profile::{
     Frame, FrameId, FrameKind, Function, FunctionId, Labels, Line, Mapping, MappingId, MappingKind,

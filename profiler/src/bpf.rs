@@ -131,13 +131,22 @@ impl Programs {
     /// # Errors
     /// Where the map cannot be read.
     pub fn counters(&self, event: u32) -> Result<Counters> {
-        let map = self.ebpf.map("COUNTERS").context("no map `COUNTERS`")?;
-        let counters = PerCpuArray::<_, Plain<Counters>>::try_from(map)?;
         let mut total = Counters::ZERO;
-        for cpu in counters.get(&event, 0)?.iter() {
-            total.add(&cpu.0);
+        for cpu in self.counters_by_cpu(event)? {
+            total.add(&cpu);
         }
         Ok(total)
+    }
+
+    /// An event's counters on each CPU, by its number.
+    ///
+    /// # Errors
+    /// Where the map cannot be read.
+    pub fn counters_by_cpu(&self, event: u32) -> Result<Vec<Counters>> {
+        let map = self.ebpf.map("COUNTERS").context("no map `COUNTERS`")?;
+        let counters = PerCpuArray::<_, Plain<Counters>>::try_from(map)?;
+        let by_cpu = counters.get(&event, 0)?;
+        Ok(by_cpu.iter().map(|cpu| cpu.0).collect())
     }
 
     /// Takes the counts since the last call: the programs go on in the other map, and this one is

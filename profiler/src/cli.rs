@@ -1,8 +1,9 @@
 //! What was typed, as typed. What it means is decided by the recorder.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use output::Format;
 
 /// Where does the time go?
 #[derive(Debug, Parser)]
@@ -22,7 +23,7 @@ pub enum Command {
 
 /// `timesink record`
 #[derive(Args, Debug)]
-#[command(group = clap::ArgGroup::new("target").args(["pid", "tid", "all"]).required(true).multiple(true))]
+#[command(group = clap::ArgGroup::new("target").args(["pid", "tid", "cgroup", "all", "command"]).required(true).multiple(true))]
 pub struct RecordArgs {
     /// Record this process, its threads and its children (may be repeated)
     #[arg(short, long = "pid", value_name = "PID", help_heading = "Target")]
@@ -30,30 +31,57 @@ pub struct RecordArgs {
     /// Record this thread only (may be repeated)
     #[arg(short, long = "tid", value_name = "TID", help_heading = "Target")]
     pub tid: Vec<u32>,
+    /// Record what runs in this cgroup and below it: a folder, or its path below the cgroup root
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["pid", "tid", "all"], help_heading = "Target")]
+    pub cgroup: Option<PathBuf>,
     /// Record the whole machine
-    #[arg(short, long, help_heading = "Target")]
+    #[arg(short, long, conflicts_with_all = ["pid", "tid"], help_heading = "Target")]
     pub all: bool,
+    /// Run this command and record it until it ends; with -a or --cgroup, record those meanwhile
+    #[arg(last = true, value_name = "COMMAND", help_heading = "Target")]
+    pub command: Vec<OsString>,
 
     /// Samples a second on each CPU [default: 99]
     #[arg(
         short = 'F',
         long = "rate",
         value_name = "HZ",
-        value_parser = clap::value_parser!(u64).range(1..=100_000),
+        value_parser = clap::value_parser!(u64).range(1..=1_000_000),
         help_heading = "Sampling"
     )]
     pub rate: Option<u64>,
-    /// How long to record: 500ms, 10s, 5m, 1h [default: until Ctrl-C]
+    /// Sample each time that the event has happened this often (nanoseconds for clocks)
+    #[arg(
+        short = 'c',
+        long = "period",
+        value_name = "COUNT",
+        value_parser = clap::value_parser!(u64).range(1..=i64::MAX as u64),
+        conflicts_with = "rate",
+        help_heading = "Sampling"
+    )]
+    pub period: Option<u64>,
+    /// Sample on this event (may be repeated): cpu-clock, cycles, cache-misses, page-faults, …, or
+    /// a raw event such as r01c2 [default: cycles where the CPU counts them, else cpu-clock]
+    #[arg(short, long = "event", value_name = "EVENT", help_heading = "Sampling")]
+    pub event: Vec<String>,
+    /// How long to record: 500ms, 10s, 5m, 1h [default: until the target ends, or Ctrl-C]
     #[arg(short, long, value_name = "TIME", value_parser = parse_duration, help_heading = "Sampling")]
     pub duration: Option<std::time::Duration>,
 
     /// Write the profile here (may be repeated); the extension gives the format: .svg, .folded,
-    /// .pb.gz; `-` is folded stacks on standard output [default: timesink.svg]
+    /// .pb.gz; `-` is folded stacks on standard output [default: timesink.svg, and a table of the
+    /// hottest functions]
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub output: Vec<PathBuf>,
+    /// The format of every output, whatever its extension
+    #[arg(long, value_name = "FORMAT", value_parser = Format::names(), help_heading = "Output")]
+    pub format: Option<String>,
     /// Show each thread below its process
     #[arg(long, help_heading = "Output")]
     pub threads: bool,
+    /// Tell what is being done, and the whole ledger
+    #[arg(short, long, help_heading = "Output")]
+    pub verbose: bool,
 
     /// Bytes of the ring buffer between kernel and user space, a power of two
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 20, value_parser = parse_ring_bytes, help_heading = "Limits")]

@@ -207,7 +207,13 @@ impl Event {
     /// The kernel's own clock, which every machine has.
     #[must_use]
     pub fn cpu_clock() -> Self {
-        Self::from_row(&EVENTS[0])
+        Self::by_name("cpu-clock").expect("it is in the table")
+    }
+
+    /// The CPU's cycles.
+    #[must_use]
+    pub fn cycles() -> Self {
+        Self::by_name("cycles").expect("it is in the table")
     }
 
     /// Whether the CPU counts it, which takes a PMU that many virtual machines do not have.

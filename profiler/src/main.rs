@@ -4,26 +4,28 @@
     reason = "this is where the program talks to its user"
 )]
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Parser;
-use output::{Format, Profile};
 use profiler::{
     cli::{Cli, Command, RecordArgs},
-    record::record,
+    command::exit_code,
+    finish::finish,
+    outputs::{Outputs, stop_writing},
+    record::{Stop, record},
+    report::{Report, Signals},
 };
 
+/// What a shell tells of a command that Ctrl-C ended.
+const GAVE_UP: i32 = 130;
+
 fn main() -> ExitCode {
-    let Cli {
-        command: Command::Record(args),
-    } = Cli::parse();
-    match run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
+    let done = match Cli::parse().command {
+        Command::Record(args) => run(*args),
+    };
+    match done {
+        Ok(status) => ExitCode::from(status),
         Err(error) => {
             eprintln!("timesink: {error:#}");
             ExitCode::FAILURE
@@ -31,70 +33,42 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &RecordArgs) -> Result<()> {
-    let outputs = outputs(args)?;
+/// Records and writes; the status is that of the command, if one ran to its end.
+fn run(args: RecordArgs) -> Result<u8> {
+    let outputs = Outputs::check(&args)?;
+    let mut report = Report::new(args.verbose);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let profile = runtime.block_on(record(args))?;
-    for (path, format) in &outputs {
-        write(&profile, path, *format)
-            .with_context(|| format!("failed to write `{}`", path.display()))?;
-    }
-    eprint!("{}", profile.ledger);
-    Ok(())
-}
-
-/// Each output with its format, known to be one before anything is recorded.
-fn outputs(args: &RecordArgs) -> Result<Vec<(PathBuf, Format)>> {
-    let paths = match args.output.as_slice() {
-        [] => vec![PathBuf::from("timesink.svg")],
-        paths => paths.to_vec(),
-    };
-    let mut outputs = Vec::new();
-    for path in paths {
-        let format = if path == Path::new("-") {
-            Format::Folded
-        } else {
-            let known = Format::from_extension(&path);
-            known.with_context(|| {
-                format!(
-                    "failed to tell the format of `{}`; use .svg, .folded or .pb.gz",
-                    path.display()
-                )
-            })?
-        };
-        if path.is_dir() {
-            bail!("failed to write `{}`: it is a folder", path.display());
+    runtime.block_on(async {
+        let mut signals = Signals::listen()?;
+        let recorded = record(&args, &mut signals, &mut report).await?;
+        let stop = recorded.stop;
+        let finished = tokio::task::spawn_blocking(move || {
+            let done = finish(&recorded, &args, &outputs, &report);
+            // The process ends here, and its memory with it: to free the maps one by one takes long.
+            std::mem::forget(recorded);
+            done
+        });
+        tokio::select! {
+            done = finished => done.context("failed to finish the profile")??,
+            () = give_up(&mut signals, stop) => {}
         }
-        if path != Path::new("-") {
-            tempfile::tempfile_in(folder(&path)).with_context(|| {
-                format!("failed to write in the folder of `{}`", path.display())
-            })?;
-        }
-        outputs.push((path, format));
-    }
-    Ok(outputs)
+        Ok(match stop {
+            Stop::CommandEnded(status) => exit_code(status),
+            Stop::Time | Stop::Asked | Stop::TargetsEnded => 0,
+        })
+    })
 }
 
-fn folder(path: &Path) -> &Path {
-    path.parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
-}
-
-/// Writes beside the final name and renames, so that the name never stands for half a file.
-fn write(profile: &Profile, path: &Path, format: Format) -> Result<()> {
-    let mut bytes = Vec::new();
-    format.encoder().encode(profile, &mut bytes)?;
-    if path == Path::new("-") {
-        std::io::stdout().write_all(&bytes)?;
-        return Ok(());
+/// Ends the process at the second signal: the first one stops the recording, unless it was over.
+async fn give_up(signals: &mut Signals, stop: Stop) {
+    if stop != Stop::Asked {
+        signals.next().await;
+        eprintln!("timesink: the profile is being written; Ctrl-C again gives it up");
     }
-    let mut file = tempfile::NamedTempFile::new_in(folder(path))?;
-    file.write_all(&bytes)?;
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    file.as_file().set_permissions(mode)?;
-    file.persist(path)?;
-    Ok(())
+    signals.next().await;
+    let _writing = stop_writing();
+    eprintln!("timesink: given up; nothing more is written");
+    std::process::exit(GAVE_UP);
 }

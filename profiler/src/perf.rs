@@ -31,12 +31,7 @@ impl PerCpuEvent {
     /// # Errors
     /// What the kernel answers.
     pub fn open(event: &Event, rate: Rate, cpu: u32) -> io::Result<Option<Self>> {
-        let mut attributes = perf::perf_event_attr {
-            type_: event.kind,
-            size: u32::try_from(size_of::<perf::perf_event_attr>()).unwrap_or(u32::MAX),
-            config: event.config,
-            ..Default::default()
-        };
+        let mut attributes = attributes(event.kind, event.config);
         attributes.set_disabled(1);
         match rate {
             Rate::Hz(hz) => {
@@ -45,6 +40,22 @@ impl PerCpuEvent {
             }
             Rate::Period(period) => attributes.__bindgen_anon_1.sample_period = period,
         }
+        Self::open_with(attributes, cpu)
+    }
+
+    /// Opens an event that counts nothing and reports each executable mapping.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub fn open_for_mappings(cpu: u32) -> io::Result<Option<Self>> {
+        let config = u64::from(perf::PERF_COUNT_SW_DUMMY);
+        let mut attributes = attributes(perf::PERF_TYPE_SOFTWARE, config);
+        attributes.set_mmap(1);
+        attributes.set_mmap2(1);
+        Self::open_with(attributes, cpu)
+    }
+
+    fn open_with(mut attributes: perf::perf_event_attr, cpu: u32) -> io::Result<Option<Self>> {
         let cpu = i32::try_from(cpu).map_err(io::Error::other)?;
         let flags = libc::c_ulong::from(perf::PERF_FLAG_FD_CLOEXEC);
         // SAFETY: the attributes are initialized and outlive the call.
@@ -86,6 +97,15 @@ impl PerCpuEvent {
         let mut bytes = [0; 8];
         (&self.file).read_exact(&mut bytes)?;
         Ok(u64::from_ne_bytes(bytes))
+    }
+}
+
+fn attributes(kind: u32, config: u64) -> perf::perf_event_attr {
+    perf::perf_event_attr {
+        type_: kind,
+        size: u32::try_from(size_of::<perf::perf_event_attr>()).unwrap_or(u32::MAX),
+        config,
+        ..Default::default()
     }
 }
 

@@ -1,104 +1,90 @@
-//! From counts of located stacks to a profile of names. Each distinct offset is named once.
+//! From counts of located stacks to the stacks of a profile.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use abi::{
     reasons::StackEnd,
-    records::{UserFrame, file},
-    samples::{SampleCount, SampleKey, StackHash},
+    records::UserFrame,
+    samples::{SampleCount, SampleKey},
 };
-use output::{
-    Frame, FrameId, FrameKind, Function, Labels, Line, Mapping, MappingId, MappingKind, Profile,
+use output::{FrameId, Labels, MappingId, MappingKind, Profile};
+use symbolizer::Detail;
+
+use crate::{
+    collected::Collected,
+    decode::Stack,
+    names::{Named, Nameless, Names, call_addresses},
 };
-use symbolizer::{Detail, KernelNames, Miss, Symbol};
 
-use crate::{decode::Stack, files::Files};
-
-/// All that the kernel sent in one recording.
-#[derive(Debug, Default)]
-pub struct Collected {
-    /// How often each thread was found with each pair of stacks.
-    pub counts: HashMap<SampleKey, SampleCount>,
-    /// What the user halves stand for.
-    pub user: HashMap<StackHash, Stack<UserFrame>>,
-    /// What the kernel halves stand for.
-    pub kernel: HashMap<StackHash, Stack<u64>>,
-    /// The files that the user stacks name.
-    pub files: Files,
+/// What was found out about the stacks on the way, in samples and in frames of samples.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// Samples with a user stack.
+    pub user: u64,
+    /// Of those, the ones whose outermost frame is not known.
+    pub incomplete: u64,
+    /// Samples whose stack never arrived.
+    pub unsent: u64,
+    /// Frames of samples.
+    pub frames: u64,
+    /// Of those, the ones without a name.
+    pub nameless: BTreeMap<Nameless, u64>,
 }
 
-impl Collected {
-    /// Samples whose stack never arrived because the ring was full.
-    #[must_use]
-    pub fn unsent(&self) -> u64 {
-        let lost = self.counts.iter().filter(|(key, _)| !self.has_stacks(key));
-        lost.map(|(_, count)| count.samples).sum()
-    }
+/// Turns what each sample of an event stands for into the values of the profile.
+pub type Values<'a> = &'a dyn Fn(u32, SampleCount) -> Vec<u64>;
 
-    fn has_stacks(&self, key: &SampleKey) -> bool {
-        (key.user == StackHash::NONE || self.user.contains_key(&key.user))
-            && (key.kernel == StackHash::NONE || self.kernel.contains_key(&key.kernel))
-    }
-
-    /// Adds every count to a profile, with names.
-    pub fn add_to(&self, profile: &mut Profile) {
-        let mut names = Names::new(self, profile);
-        let unsent = profile.synthetic("[lost: stack not sent]");
-        let truncated = profile.synthetic("[truncated]");
-        let incomplete = profile.synthetic("[incomplete]");
-        for (key, count) in &self.counts {
-            let frames = if self.has_stacks(key) {
-                let mut frames = Vec::new();
-                if let Some(stack) = self.user.get(&key.user) {
-                    match StackEnd::from_number(stack.end) {
-                        Some(StackEnd::Truncated) => frames.push(truncated),
-                        Some(end) if end.is_whole() => {}
-                        _ => frames.push(incomplete),
-                    }
-                    frames.extend(
-                        stack
-                            .frames
-                            .iter()
-                            .rev()
-                            .map(|frame| names.user(profile, frame)),
-                    );
-                }
-                if let Some(stack) = self.kernel.get(&key.kernel) {
-                    let addresses = call_addresses(&stack.frames);
-                    frames.extend(
-                        addresses
-                            .rev()
-                            .map(|address| names.kernel(profile, address)),
-                    );
-                }
-                frames
-            } else {
-                vec![unsent]
-            };
-            let labels = Labels {
-                pid: key.pid,
-                tid: key.tid,
-                process: profile.intern_string(&comm(&key.process)),
-                thread: profile.intern_string(&comm(&key.thread)),
-            };
-            let frames = if frames.is_empty() {
-                vec![incomplete]
-            } else {
-                frames
-            };
-            if let Some(stack) = profile.intern_frames(&frames) {
-                profile.add(stack, labels, &[count.samples, count.weight]);
-            }
+/// Adds every count to a profile, with names.
+pub fn resolve(
+    collected: &Collected,
+    profile: &mut Profile,
+    detail: Detail,
+    values: Values<'_>,
+) -> Findings {
+    let names = Names::look_up(collected, profile, detail);
+    let mut stacks = Stacks {
+        names,
+        unsent: profile.synthetic("[lost: stack not sent]"),
+        truncated: profile.synthetic("[truncated]"),
+        incomplete: profile.synthetic("[incomplete]"),
+        findings: Findings::default(),
+        roots: HashMap::new(),
+    };
+    for (key, count) in &collected.counts {
+        let frames = stacks.frames(collected, profile, key, count.samples);
+        let labels = Labels {
+            pid: key.pid,
+            tid: key.tid,
+            process: profile.intern_string(&comm(&key.process)),
+            thread: profile.intern_string(&comm(&key.thread)),
+        };
+        if let Some(stack) = profile.intern_frames(&frames) {
+            profile.add(stack, labels, &values(key.event, *count));
         }
     }
+    for (event, count) in &collected.overflow {
+        add_lost(profile, "thread table full", &values(*event, *count));
+    }
+    profile.main_mapping = stacks.main_mapping();
+    stacks.findings
 }
 
-/// A kernel stack's addresses to look up: all but the leaf's are return addresses.
-fn call_addresses(frames: &[u64]) -> impl DoubleEndedIterator<Item = u64> + '_ {
-    frames
-        .iter()
-        .enumerate()
-        .map(|(index, address)| address - u64::from(index != 0))
+/// Adds samples of which nothing but the reason of their loss is known.
+pub fn add_lost(profile: &mut Profile, cause: &str, values: &[u64]) {
+    if values.iter().all(|&value| value == 0) {
+        return;
+    }
+    let nobody = profile.intern_string("[lost]");
+    let labels = Labels {
+        pid: 0,
+        tid: 0,
+        process: nobody,
+        thread: nobody,
+    };
+    let frame = profile.synthetic(&format!("[lost: {cause}]"));
+    if let Some(stack) = profile.intern_frames(&[frame]) {
+        profile.add(stack, labels, values);
+    }
 }
 
 fn comm(bytes: &[u8]) -> String {
@@ -106,181 +92,98 @@ fn comm(bytes: &[u8]) -> String {
     String::from_utf8_lossy(name).into_owned()
 }
 
-type Answers<Key> = HashMap<Key, Result<Symbol, Miss>>;
-
-/// The answers of the symbolizer, and the mappings that stand for the files.
-struct Names {
-    user: Answers<(u32, u64)>,
-    kernel: Answers<u64>,
-    mappings: HashMap<u32, MappingId>,
-    kernel_mapping: MappingId,
+/// Builds stacks of frames, root first.
+struct Stacks {
+    names: Names,
+    unsent: FrameId,
+    truncated: FrameId,
+    incomplete: FrameId,
+    findings: Findings,
+    /// Samples by the file in which their stack begins.
+    roots: HashMap<MappingId, u64>,
 }
 
-impl Names {
-    fn new(collected: &Collected, profile: &mut Profile) -> Self {
-        let frames = collected.user.values().flat_map(|stack| &stack.frames);
-        let mut offsets: HashMap<u32, BTreeSet<u64>> = HashMap::new();
-        for frame in frames {
-            offsets
-                .entry(frame.file)
-                .or_default()
-                .insert(frame.lookup_offset());
-        }
-        let mut names = Self {
-            user: HashMap::new(),
-            kernel: name_kernel(collected),
-            mappings: HashMap::new(),
-            kernel_mapping: kernel_mapping(profile),
-        };
-        for (number, offsets) in offsets {
-            names.name_file(
-                collected,
-                profile,
-                number,
-                &offsets.into_iter().collect::<Vec<_>>(),
-            );
-        }
-        names
-    }
-
-    fn name_file(
+impl Stacks {
+    fn frames(
         &mut self,
         collected: &Collected,
-        profile: &mut Profile,
-        number: u32,
-        offsets: &[u64],
+        profile: &Profile,
+        key: &SampleKey,
+        samples: u64,
+    ) -> Vec<FrameId> {
+        if !collected.has_stacks(key) {
+            self.findings.unsent += samples;
+            return vec![self.unsent];
+        }
+        let mut frames = Vec::new();
+        if let Some(stack) = collected.user.get(&key.user) {
+            self.add_user(profile, stack, samples, &mut frames);
+        }
+        if let Some(stack) = collected.kernel.get(&key.kernel) {
+            for address in call_addresses(&stack.frames).rev() {
+                let named = self.names.kernel(address);
+                self.add(named, samples, &mut frames);
+            }
+        }
+        if frames.is_empty() {
+            frames.push(self.incomplete);
+        }
+        frames
+    }
+
+    fn add_user(
+        &mut self,
+        profile: &Profile,
+        stack: &Stack<UserFrame>,
+        samples: u64,
+        frames: &mut Vec<FrameId>,
     ) {
-        let vdso = if number == file::VDSO {
-            symbolizer::vdso_file()
-        } else {
-            None
-        };
-        let known = collected.files.get(number);
-        let opened = vdso
-            .as_ref()
-            .or_else(|| known.and_then(|known| known.file.as_ref()));
-        if let Some(opened) = opened {
-            let answers = symbolizer::file(opened, offsets, Detail::default());
-            let keys = offsets.iter().map(|&offset| (number, offset));
-            self.user.extend(keys.zip(answers));
+        let outermost = stack.frames.last().map(|frame| self.names.user(frame));
+        let is_entry = outermost.is_some_and(|named| named.is_entry);
+        self.findings.user += samples;
+        match StackEnd::from_number(stack.end) {
+            Some(end) if end.is_whole() || (is_entry && end != StackEnd::Truncated) => {}
+            end => {
+                self.findings.incomplete += samples;
+                frames.push(match end {
+                    Some(StackEnd::Truncated) => self.truncated,
+                    _ => self.incomplete,
+                });
+            }
         }
-        let path = known.map(|known| known.path.to_string_lossy().into_owned());
-        let name = match number {
-            file::VDSO => "[vdso]".to_owned(),
-            _ => path
-                .filter(|path| !path.is_empty())
-                .unwrap_or_else(|| "[unknown]".to_owned()),
-        };
-        let mapping = Mapping {
-            name: profile.intern_string(&name),
-            build_id: opened.and_then(symbolizer::build_id),
-            kind: if number == file::VDSO {
-                MappingKind::Vdso
-            } else {
-                MappingKind::File
-            },
-            size_bytes: opened
-                .and_then(|file| file.metadata().ok())
-                .map_or(0, |data| data.len()),
-        };
-        if number == file::VDSO || number >= file::FIRST {
-            self.mappings
-                .insert(number, profile.intern_mapping(mapping));
+        if let Some(root) = outermost.and_then(|named| profile.frame(named.frame).mapping) {
+            *self.roots.entry(root).or_default() += samples * program_first(profile, root);
+        }
+        for frame in stack.frames.iter().rev() {
+            let named = self.names.user(frame);
+            self.add(named, samples, frames);
         }
     }
 
-    fn user(&mut self, profile: &mut Profile, frame: &UserFrame) -> FrameId {
-        let address = frame.lookup_offset();
-        let mapping = self.mappings.get(&frame.file).copied();
-        let name = match self.user.get(&(frame.file, address)) {
-            Some(Ok(symbol)) => return named(profile, mapping, address, FrameKind::User, symbol),
-            _ => match (frame.file, mapping) {
-                (file::ANONYMOUS, _) => "[anonymous memory]".to_owned(),
-                (_, Some(mapping)) => {
-                    let path = profile.text(profile.mapping(mapping).name);
-                    format!("{}+{address:#x}", path.rsplit('/').next().unwrap_or(path))
-                }
-                _ => "[unknown]".to_owned(),
-            },
-        };
-        unnamed(profile, mapping, address, FrameKind::User, &name)
-    }
-
-    fn kernel(&mut self, profile: &mut Profile, address: u64) -> FrameId {
-        let mapping = Some(self.kernel_mapping);
-        match self.kernel.get(&address) {
-            Some(Ok(symbol)) => named(profile, mapping, address, FrameKind::Kernel, symbol),
-            _ => unnamed(profile, mapping, address, FrameKind::Kernel, "[unknown]"),
+    fn add(&mut self, named: Named, samples: u64, frames: &mut Vec<FrameId>) {
+        frames.push(named.frame);
+        self.findings.frames += samples;
+        if let Some(nameless) = named.nameless {
+            *self.findings.nameless.entry(nameless).or_default() += samples;
         }
     }
-}
 
-fn name_kernel(collected: &Collected) -> Answers<u64> {
-    let stacks = collected.kernel.values();
-    let addresses: BTreeSet<u64> = stacks
-        .flat_map(|stack| call_addresses(&stack.frames))
-        .collect();
-    let addresses: Vec<u64> = addresses.into_iter().collect();
-    let answers = KernelNames::new().resolve(&addresses);
-    addresses.into_iter().zip(answers).collect()
-}
-
-fn kernel_mapping(profile: &mut Profile) -> MappingId {
-    let mapping = Mapping {
-        name: profile.intern_string("[kernel.kallsyms]"),
-        build_id: symbolizer::kernel_build_id(),
-        kind: MappingKind::Kernel,
-        size_bytes: 0,
-    };
-    profile.intern_mapping(mapping)
-}
-
-fn named(
-    profile: &mut Profile,
-    mapping: Option<MappingId>,
-    address: u64,
-    kind: FrameKind,
-    symbol: &Symbol,
-) -> FrameId {
-    let mut lines = Vec::new();
-    for function in &symbol.functions {
-        let interned = Function {
-            name: profile.intern_string(&function.name),
-            system_name: profile.intern_string(&function.system_name),
-            file: None,
-            start_line: 0,
-        };
-        let function = profile.intern_function(interned);
-        lines.push(Line { function, line: 0 });
+    /// The file in which most stacks begin.
+    fn main_mapping(&self) -> Option<MappingId> {
+        let most = self
+            .roots
+            .iter()
+            .max_by_key(|&(&id, &samples)| (samples, id));
+        most.map(|(&mapping, _)| mapping)
     }
-    profile.intern_frame(Frame {
-        mapping,
-        address,
-        kind,
-        lines,
-    })
 }
 
-fn unnamed(
-    profile: &mut Profile,
-    mapping: Option<MappingId>,
-    address: u64,
-    kind: FrameKind,
-    name: &str,
-) -> FrameId {
-    let name = profile.intern_string(name);
-    let function = Function {
-        name,
-        system_name: name,
-        file: None,
-        start_line: 0,
-    };
-    let function = profile.intern_function(function);
-    let lines = vec![Line { function, line: 0 }];
-    profile.intern_frame(Frame {
-        mapping,
-        address,
-        kind,
-        lines,
-    })
+/// 1 for a shared library, more than any number of libraries for a program.
+fn program_first(profile: &Profile, mapping: MappingId) -> u64 {
+    let mapping = profile.mapping(mapping);
+    let is_library = profile.text(mapping.name).contains(".so");
+    match mapping.kind {
+        MappingKind::File if !is_library => 1 << 20,
+        _ => 1,
+    }
 }

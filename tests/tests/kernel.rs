@@ -18,6 +18,7 @@ use profiler::{
     btf::{self, Btf},
     events::Event,
     perf::{PerCpuEvent, Rate, online_cpus},
+    sideband::{Sideband, Told},
 };
 
 const HZ: u64 = 999;
@@ -175,4 +176,18 @@ fn a_target_is_counted_alone_and_its_stacks_are_sent() {
     assert_eq!(counters.ends[StackEnd::NoUserStack as usize], 0);
     assert_eq!(counters.misses[Miss::TreeUnreadable as usize], 0);
     assert_eq!(counters.misses[Miss::FileTableFull as usize], 0);
+}
+
+/// The kernel tells the file of a process that has ended before anyone looks.
+#[test]
+fn a_process_that_is_gone_has_told_its_file() {
+    let mut sideband = Sideband::open().unwrap();
+    let ended = std::process::Command::new("/bin/true").status().unwrap();
+    assert!(ended.success());
+    let program = std::fs::canonicalize("/bin/true").unwrap();
+    let mut told = false;
+    sideband.drain(|record| {
+        told |= matches!(record, Told::Mapped(_, path) if path == program);
+    });
+    assert!(told);
 }

@@ -1,0 +1,324 @@
+//! The account of a recording: what each CPU's clock promised, what came of it, and the words for
+//! the ledger.
+//!
+//! A tick of a clock ends in one of these: a run of the sampling program, which counts its outcome;
+//! idleness, in which a CPU may be so deeply asleep that no tick is delivered; or a loss. How long a
+//! CPU was idle is known from the scheduler, so the second is told from the third.
+
+use abi::reasons::{Counters, Miss, Outcome, StackEnd};
+use output::{Ledger, RowKind};
+
+use crate::{collected::Collected, resolve::Findings, sampling::Sampling};
+
+/// What one CPU did during the recording, for one event.
+#[derive(Clone, Copy, Debug)]
+pub struct CpuAccount {
+    /// How much the event counted, in its own unit.
+    pub counted: u64,
+    /// How long the CPU was idle, in nanoseconds.
+    pub idle_ns: u64,
+    /// What came of the runs of the sampling program.
+    pub counters: Counters,
+}
+
+/// The account of one event over all CPUs.
+#[derive(Clone, Debug)]
+pub struct EventAccount {
+    /// Samples that the clocks promised; `None` where the kernel adapts the period.
+    pub expected: Option<u64>,
+    /// What came of the runs of the sampling program.
+    pub counters: Counters,
+    /// Ticks that were not delivered to idle CPUs.
+    pub undelivered_idle: u64,
+    /// Ticks that were not delivered to busy CPUs.
+    pub undelivered: u64,
+    /// The part of `undelivered` in which the target ran, as it did in the ticks that were
+    /// delivered.
+    pub undelivered_of_target: u64,
+}
+
+impl EventAccount {
+    /// Adds up the CPUs.
+    #[must_use]
+    pub fn new(sampling: &Sampling, cpus: &[CpuAccount]) -> Self {
+        let mut account = Self {
+            expected: sampling.fixed_period().map(|_| 0),
+            counters: Counters::ZERO,
+            undelivered_idle: 0,
+            undelivered: 0,
+            undelivered_of_target: 0,
+        };
+        let (mut of_target, is_clock) = (0.0, sampling.is_clock());
+        for cpu in cpus {
+            account.counters.add(&cpu.counters);
+            let Some(period) = sampling.fixed_period() else {
+                continue;
+            };
+            let ticks = cpu.counted / period;
+            let runs: u64 = cpu.counters.outcomes.iter().sum();
+            let missing = ticks.saturating_sub(runs);
+            let idle = if is_clock {
+                missing.min(idle_ticks(cpu, period))
+            } else {
+                0
+            };
+            account.expected = account.expected.map(|expected| expected + ticks);
+            account.undelivered_idle += idle;
+            account.undelivered += missing - idle;
+            of_target += (missing - idle) as f64 * target_share(&cpu.counters);
+        }
+        account.undelivered_of_target = of_target.round() as u64;
+        account
+    }
+
+    /// Samples of the target that are not in a stack of the profile but in a frame `[lost: …]`,
+    /// with the reason.
+    #[must_use]
+    pub fn lost_of_target(&self) -> [(&'static str, u64); 3] {
+        let of = |outcome: Outcome| (outcome.name(), self.counters.outcomes[outcome as usize]);
+        [
+            of(Outcome::ScratchBusy),
+            of(Outcome::CountMapFull),
+            ("tick not delivered", self.undelivered_of_target),
+        ]
+    }
+
+    fn write(&self, ledger: &mut Ledger, of: &str) {
+        if let Some(expected) = self.expected {
+            let name = format!("expected{of}");
+            ledger.push(
+                RowKind::Expected,
+                &name,
+                expected,
+                "samples that the event's count promised, on all CPUs",
+            );
+        }
+        for &outcome in Outcome::ALL {
+            let kind = match outcome {
+                Outcome::Sampled => RowKind::Got,
+                Outcome::Idle | Outcome::Elsewhere => RowKind::Elsewhere,
+                Outcome::ScratchBusy | Outcome::CountMapFull => RowKind::Lost,
+            };
+            let count = self.counters.outcomes[outcome as usize];
+            ledger.push(
+                kind,
+                &format!("{}{of}", outcome.name()),
+                count,
+                outcome.meaning(),
+            );
+        }
+        let name = format!("idle without a tick{of}");
+        let meaning = "the CPU was idle, as the scheduler tells, and its clock did not tick";
+        ledger.push(RowKind::Elsewhere, &name, self.undelivered_idle, meaning);
+        let name = format!("tick not delivered{of}");
+        let meaning = "the CPU was busy, and the kernel ran no program for a tick that was due";
+        ledger.push(RowKind::Lost, &name, self.undelivered, meaning);
+        for &end in StackEnd::ALL {
+            let meaning = format!("user stacks that ended so: {}", end.meaning());
+            let count = self.counters.ends[end as usize];
+            ledger.push(
+                RowKind::Note,
+                &format!("{}{of}", end.name()),
+                count,
+                &meaning,
+            );
+        }
+    }
+}
+
+/// Ticks in which the CPU was idle and which were not delivered. The scheduler's figure is exact to
+/// a hundredth of a second, which is the one tick more.
+fn idle_ticks(cpu: &CpuAccount, period_ns: u64) -> u64 {
+    let delivered = cpu.counters.outcomes[Outcome::Idle as usize];
+    let idle = cpu.idle_ns / period_ns;
+    if idle > delivered {
+        idle - delivered + 1
+    } else {
+        0
+    }
+}
+
+/// Which part of the busy ticks of a CPU was the target's.
+fn target_share(counters: &Counters) -> f64 {
+    let of = |outcome: Outcome| counters.outcomes[outcome as usize] as f64;
+    let target = of(Outcome::Sampled) + of(Outcome::ScratchBusy) + of(Outcome::CountMapFull);
+    let busy = target + of(Outcome::Elsewhere);
+    if busy > 0.0 { target / busy } else { 0.0 }
+}
+
+/// Writes the whole ledger of a recording.
+#[must_use]
+pub fn ledger(
+    events: &[(Sampling, EventAccount)],
+    processes: &Counters,
+    collected: &Collected,
+    findings: &Findings,
+) -> Ledger {
+    let mut ledger = Ledger::default();
+    for (sampling, account) in events {
+        let of = match events.len() {
+            1 => String::new(),
+            _ => format!(" ({})", sampling.event.name),
+        };
+        account.write(&mut ledger, &of);
+    }
+    let mut note = |name: &str, count: u64, meaning: &str| {
+        ledger.push(RowKind::Note, name, count, meaning);
+    };
+    for &miss in Miss::ALL {
+        let of_events = events
+            .iter()
+            .map(|(_, account)| account.counters.misses[miss as usize]);
+        let count = of_events.sum::<u64>() + processes.misses[miss as usize];
+        note(miss.name(), count, miss.meaning());
+    }
+    note(
+        "stack not sent",
+        findings.unsent,
+        "samples whose stack found no room, in the ring or in memory; they show as lost",
+    );
+    note(
+        "stacks dropped",
+        collected.stacks_dropped,
+        "distinct stacks beyond the bound on memory",
+    );
+    let overflow = collected.overflow.values().map(|count| count.samples).sum();
+    note(
+        "thread table full",
+        overflow,
+        "samples beyond the bound on threads and stacks; they show as lost",
+    );
+    note(
+        "mappings not told",
+        collected.sideband_lost + collected.files.paths_dropped,
+        "files of which the kernel could not tell the path",
+    );
+    note("user stacks", findings.user, "samples with a user stack");
+    note(
+        "incomplete stacks",
+        findings.incomplete,
+        "of those, samples whose outermost frame is not known",
+    );
+    note("frames", findings.frames, "frames of all samples");
+    for (nameless, &count) in &findings.nameless {
+        note(&nameless.name(), count, &nameless.meaning());
+    }
+    ledger
+}
+
+/// Shares, in percent, above which something is said loudly.
+const LOUD_LOST: u64 = 1;
+const LOUD_INCOMPLETE: u64 = 5;
+const LOUD_NAMELESS: u64 = 5;
+
+/// What a user must know before trusting the picture.
+#[must_use]
+pub fn warnings(ledger: &Ledger, findings: &Findings) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let is_loud = |part: u64, whole: u64, percent: u64| part > 0 && part * 100 > whole * percent;
+    let got: u64 = ledger
+        .rows()
+        .iter()
+        .filter(|row| row.kind == RowKind::Got)
+        .map(|row| row.count)
+        .sum();
+    let lost = ledger.lost() + findings.unsent;
+    if is_loud(lost, got + ledger.lost(), LOUD_LOST) {
+        warnings.push(format!(
+            "{lost} samples were lost; they show as `[lost: …]`, and the ledger tells why"
+        ));
+    }
+    if is_loud(findings.incomplete, findings.user, LOUD_INCOMPLETE) {
+        warnings.push(format!(
+            "{} of {} user stacks are not whole (`[incomplete]`, `[truncated]`): most programs are \
+             built without frame pointers; -fno-omit-frame-pointer or, for Rust, \
+             -C force-frame-pointers=yes keeps them",
+            findings.incomplete, findings.user
+        ));
+    }
+    let nameless: u64 = findings.nameless.values().sum();
+    if is_loud(nameless, findings.frames, LOUD_NAMELESS) {
+        warnings.push(format!(
+            "{nameless} of {} frames have no name; the ledger tells why (`unnamed: …`)",
+            findings.frames
+        ));
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{events::Event, perf::Rate};
+
+    fn clock() -> Sampling {
+        Sampling {
+            event: Event::cpu_clock(),
+            rate: Rate::Hz(100),
+        }
+    }
+
+    fn cpu(seconds: u64, idle_ms: u64, outcomes: &[(Outcome, u64)]) -> CpuAccount {
+        let mut counters = Counters::ZERO;
+        for &(outcome, count) in outcomes {
+            counters.outcomes[outcome as usize] = count;
+        }
+        CpuAccount {
+            counted: seconds * 1_000_000_000,
+            idle_ns: idle_ms * 1_000_000,
+            counters,
+        }
+    }
+
+    /// An idle CPU without ticks is idle, a busy one without them has lost them, and each tick is
+    /// one of the two.
+    #[test]
+    fn missing_ticks_are_idle_or_lost() {
+        let idle = cpu(10, 10_000, &[]);
+        let busy = cpu(10, 0, &[(Outcome::Sampled, 600), (Outcome::Elsewhere, 300)]);
+        let mixed = cpu(10, 5_000, &[(Outcome::Idle, 400), (Outcome::Sampled, 450)]);
+        let account = EventAccount::new(&clock(), &[idle, busy, mixed]);
+        assert_eq!(account.expected, Some(3000));
+        assert_eq!(account.undelivered_idle, 1000 + 101);
+        assert_eq!(account.undelivered, 100 + 49);
+        let runs: u64 = account.counters.outcomes.iter().sum();
+        assert_eq!(runs + account.undelivered_idle + account.undelivered, 3000);
+        // Two thirds of the busy CPU's 100, and all of the 49.
+        assert_eq!(account.undelivered_of_target, 116);
+    }
+
+    /// Where the kernel adapts the period, nothing is promised and nothing is missing.
+    #[test]
+    fn an_adapted_period_promises_nothing() {
+        let sampling = Sampling {
+            event: Event::by_name("cache-misses").unwrap(),
+            rate: Rate::Hz(100),
+        };
+        let account = EventAccount::new(&sampling, &[cpu(10, 0, &[(Outcome::Sampled, 5)])]);
+        assert_eq!((account.expected, account.undelivered), (None, 0));
+    }
+
+    /// What spoils a picture is said, and what does not is not.
+    #[test]
+    fn losses_are_said_loudly() {
+        let account = EventAccount::new(&clock(), &[cpu(1, 0, &[(Outcome::Sampled, 100)])]);
+        let events = [(clock(), account)];
+        let collected = Collected::default();
+        let mut findings = Findings {
+            user: 100,
+            frames: 1000,
+            ..Findings::default()
+        };
+        let written = ledger(&events, &Counters::ZERO, &collected, &findings);
+        assert_eq!(warnings(&written, &findings), Vec::<String>::new());
+        findings.incomplete = 6;
+        findings.unsent = 2;
+        findings
+            .nameless
+            .insert(crate::names::Nameless::Anonymous, 51);
+        let said = warnings(&written, &findings).join("\n");
+        for words in ["2 samples were lost", "6 of 100", "51 of 1000"] {
+            assert!(said.contains(words), "{said}");
+        }
+    }
+}

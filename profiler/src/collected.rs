@@ -1,0 +1,191 @@
+//! All that the kernel sent in one recording, within bounds.
+
+use std::collections::HashMap;
+
+use abi::{
+    records::UserFrame,
+    samples::{SampleCount, SampleKey, StackHash},
+};
+
+use crate::{
+    decode::{self, Record, Stack},
+    files::Files,
+    sideband::Told,
+};
+
+/// How much is kept of what grows with the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Threads and stacks that are counted apart.
+    pub counts: usize,
+    /// Bytes of distinct stacks.
+    pub stack_bytes: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            counts: 1 << 20,
+            stack_bytes: 256 << 20,
+        }
+    }
+}
+
+/// Counts, stacks and files of a recording.
+#[derive(Debug, Default)]
+pub struct Collected {
+    /// How often each thread was found with each pair of stacks.
+    pub counts: HashMap<SampleKey, SampleCount>,
+    /// What the user halves stand for.
+    pub user: HashMap<StackHash, Stack<UserFrame>>,
+    /// What the kernel halves stand for.
+    pub kernel: HashMap<StackHash, Stack<u64>>,
+    /// The files that the user stacks name.
+    pub files: Files,
+    /// Samples beyond the bound on counts, by event.
+    pub overflow: HashMap<u32, SampleCount>,
+    /// Stacks beyond the bound on their bytes; their samples have no stack.
+    pub stacks_dropped: u64,
+    /// Records of the side-band that found no room.
+    pub sideband_lost: u64,
+    bounds: Bounds,
+    stack_bytes: usize,
+}
+
+impl Collected {
+    /// Nothing yet, with bounds.
+    #[must_use]
+    pub fn within(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            ..Self::default()
+        }
+    }
+
+    /// Takes in the bytes of one record of the ring.
+    pub fn take_record(&mut self, bytes: &[u8]) {
+        match decode::record(bytes) {
+            Some(Record::UserStack(hash, stack)) => {
+                let room = self.bounds.stack_bytes - self.stack_bytes;
+                let kept = keep(&mut self.user, hash, stack, room);
+                self.stack_bytes += kept.unwrap_or(0);
+                self.stacks_dropped += u64::from(kept.is_none());
+            }
+            Some(Record::KernelStack(hash, stack)) => {
+                let room = self.bounds.stack_bytes - self.stack_bytes;
+                let kept = keep(&mut self.kernel, hash, stack, room);
+                self.stack_bytes += kept.unwrap_or(0);
+                self.stacks_dropped += u64::from(kept.is_none());
+            }
+            Some(Record::File(seen)) => self.files.see(&seen),
+            None => {}
+        }
+    }
+
+    /// Takes in a record of the side-band.
+    pub fn take_told(&mut self, told: Told) {
+        match told {
+            Told::Mapped(identity, path) => self.files.mapped(identity, path),
+            Told::Lost(records) => self.sideband_lost += records,
+        }
+    }
+
+    /// Adds what the kernel counted since the last time.
+    pub fn take_counts(&mut self, counts: impl IntoIterator<Item = (SampleKey, SampleCount)>) {
+        for (key, count) in counts {
+            let total = if self.counts.len() < self.bounds.counts || self.counts.contains_key(&key)
+            {
+                self.counts.entry(key).or_default()
+            } else {
+                self.overflow.entry(key.event).or_default()
+            };
+            total.samples += count.samples;
+            total.weight += count.weight;
+        }
+    }
+
+    /// Whether both stacks of a count have arrived.
+    #[must_use]
+    pub fn has_stacks(&self, key: &SampleKey) -> bool {
+        (key.user == StackHash::NONE || self.user.contains_key(&key.user))
+            && (key.kernel == StackHash::NONE || self.kernel.contains_key(&key.kernel))
+    }
+}
+
+/// Keeps a stack and tells the bytes that it takes, or `None` where they are more than `room`.
+fn keep<Frame>(
+    stacks: &mut HashMap<StackHash, Stack<Frame>>,
+    hash: StackHash,
+    stack: Stack<Frame>,
+    room: usize,
+) -> Option<usize> {
+    if stacks.contains_key(&hash) {
+        return Some(0);
+    }
+    let bytes = size_of_val(stack.frames.as_slice()) + size_of::<(StackHash, Stack<Frame>)>();
+    if bytes > room {
+        return None;
+    }
+    stacks.insert(hash, stack);
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use abi::records::kind;
+
+    fn key(tid: u32) -> SampleKey {
+        SampleKey {
+            user: StackHash::NONE,
+            kernel: StackHash::NONE,
+            pid: 1,
+            tid,
+            thread: [0; 16],
+            process: [0; 16],
+            event: 0,
+            padding: 0,
+        }
+    }
+
+    /// Beyond its bound a map takes nothing new, goes on counting what it has, and loses no sample.
+    #[test]
+    fn counts_are_bounded_and_add_up() {
+        let bounds = Bounds {
+            counts: 2,
+            stack_bytes: 0,
+        };
+        let mut collected = Collected::within(bounds);
+        let one = SampleCount {
+            samples: 1,
+            weight: 10,
+        };
+        collected.take_counts([1, 2, 3, 1, 4].map(|tid| (key(tid), one)));
+        assert_eq!(collected.counts[&key(1)].samples, 2);
+        assert_eq!(collected.counts.len(), 2);
+        assert_eq!(collected.overflow[&0].samples, 2);
+        assert_eq!(collected.overflow[&0].weight, 20);
+    }
+
+    /// A stack beyond the bound is counted, and its samples are known to have none.
+    #[test]
+    fn stacks_are_bounded() {
+        let mut collected = Collected::within(Bounds {
+            counts: 1,
+            stack_bytes: 120,
+        });
+        for hash in 1..=3u32 {
+            let words = [kind::KERNEL_STACK, 1, hash, 0, 0, 0, 0, 0, 7, 0];
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+            collected.take_record(&bytes);
+        }
+        let kept = collected.kernel.len();
+        assert!(kept > 0 && collected.stacks_dropped == 3 - kept as u64);
+        let missing = StackHash { low: 3, high: 0 };
+        let lost = SampleKey {
+            kernel: missing,
+            ..key(1)
+        };
+        assert!(!collected.has_stacks(&lost) && collected.has_stacks(&key(1)));
+    }
+}

@@ -1,0 +1,305 @@
+//! A name for each distinct place that stacks refer to: each is looked up once, whatever the
+//! number of samples, and what has no name has a reason.
+
+use std::collections::{BTreeSet, HashMap};
+
+use abi::records::{UserFrame, file};
+use output::{Frame, FrameId, FrameKind, Function, Line, Mapping, MappingId, MappingKind, Profile};
+use symbolizer::{Detail, KernelNames, Miss, Symbol};
+
+use crate::collected::Collected;
+
+/// Functions in which the stack of a thread begins. What called them is no code of the program,
+/// so a walk that ends there is whole, whether or not a frame pointer says so.
+const ENTRIES: &[&str] = &[
+    "_start",
+    "_dl_start",
+    "_dl_start_user",
+    "__libc_start_call_main",
+    "__libc_start_main",
+    "__libc_start_main_impl",
+    "start_thread",
+    "thread_start",
+    "clone",
+    "clone3",
+    "__clone",
+    "__clone3",
+    "__clone_internal",
+];
+
+/// Why a place has no name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Nameless {
+    /// In no mapping, or in one that could not be read or numbered; the programs count which.
+    NoFile,
+    /// In memory without a file.
+    Anonymous,
+    /// The file could not be opened: it was gone, or its announcement was lost.
+    FileGone,
+    /// By the symbolizer's reason, as its place in [`Miss::ALL`].
+    Miss(usize),
+}
+
+impl Nameless {
+    fn of(miss: Miss) -> Self {
+        let place = Miss::ALL.iter().position(|&other| other == miss);
+        Self::Miss(place.unwrap_or(0))
+    }
+
+    /// A few words for a table's row.
+    #[must_use]
+    pub fn name(self) -> String {
+        let reason = match self {
+            Self::NoFile => "no-file",
+            Self::Anonymous => "anonymous-memory",
+            Self::FileGone => "file-gone",
+            Self::Miss(place) => Miss::ALL[place].name(),
+        };
+        format!("unnamed: {reason}")
+    }
+
+    /// A sentence for the reader of a ledger.
+    #[must_use]
+    pub fn meaning(self) -> String {
+        let reason = match self {
+            Self::NoFile => {
+                "the address lies in no mapping of a file that could be read".to_owned()
+            }
+            Self::Anonymous => "the code lies in memory without a file, as a JIT's does".to_owned(),
+            Self::FileGone => "the file could not be opened any more".to_owned(),
+            Self::Miss(place) => Miss::ALL[place].to_string(),
+        };
+        format!("frames of all samples without a name: {reason}")
+    }
+}
+
+/// A place of the profile.
+#[derive(Clone, Copy, Debug)]
+pub struct Named {
+    /// What is shown.
+    pub frame: FrameId,
+    /// Whether stacks begin here.
+    pub is_entry: bool,
+    /// Why it is shown without a name, where it is.
+    pub nameless: Option<Nameless>,
+}
+
+/// Every place that the collected stacks refer to.
+#[derive(Debug, Default)]
+pub struct Names {
+    user: HashMap<(u32, u64), Named>,
+    kernel: HashMap<u64, Named>,
+}
+
+impl Names {
+    /// Looks up all of it.
+    pub fn look_up(collected: &Collected, profile: &mut Profile, detail: Detail) -> Self {
+        let mut names = Self::default();
+        for (number, offsets) in user_offsets(collected) {
+            names.look_up_file(collected, profile, number, &offsets, detail);
+        }
+        names.look_up_kernel(collected, profile);
+        names
+    }
+
+    /// The name of a frame of a user stack.
+    #[must_use]
+    pub fn user(&self, frame: &UserFrame) -> Named {
+        self.user[&(frame.file, frame.lookup_offset())]
+    }
+
+    /// The name of an address of a kernel stack.
+    #[must_use]
+    pub fn kernel(&self, address: u64) -> Named {
+        self.kernel[&address]
+    }
+
+    fn look_up_file(
+        &mut self,
+        collected: &Collected,
+        profile: &mut Profile,
+        number: u32,
+        offsets: &[u64],
+        detail: Detail,
+    ) {
+        let known = collected.files.get(number);
+        let opened = match number {
+            file::VDSO => symbolizer::vdso_file(),
+            _ => known.and_then(|known| known.open()),
+        };
+        let answers = opened
+            .as_ref()
+            .map(|opened| symbolizer::file(opened, offsets, detail));
+        let path = known.map(|known| known.path.to_string_lossy().into_owned());
+        let place = Place {
+            kind: FrameKind::User,
+            mapping: mapping(profile, number, path.as_deref(), opened.as_ref()),
+            text: match number {
+                file::ANONYMOUS => Some("[anonymous memory]".to_owned()),
+                _ => path.filter(|path| !path.is_empty()),
+            },
+        };
+        let without = match number {
+            file::ANONYMOUS => Nameless::Anonymous,
+            _ if number < file::VDSO => Nameless::NoFile,
+            _ => Nameless::FileGone,
+        };
+        for (index, &offset) in offsets.iter().enumerate() {
+            let answer = match &answers {
+                Some(answers) => answers[index].as_ref().map_err(|&miss| Nameless::of(miss)),
+                None => Err(without),
+            };
+            let named = place.name(profile, offset, answer);
+            self.user.insert((number, offset), named);
+        }
+    }
+
+    fn look_up_kernel(&mut self, collected: &Collected, profile: &mut Profile) {
+        let stacks = collected.kernel.values();
+        let addresses: BTreeSet<u64> = stacks
+            .flat_map(|stack| call_addresses(&stack.frames))
+            .collect();
+        let addresses: Vec<u64> = addresses.into_iter().collect();
+        let mapping = Mapping {
+            name: profile.intern_string("[kernel.kallsyms]"),
+            build_id: symbolizer::kernel_build_id(),
+            kind: MappingKind::Kernel,
+            size_bytes: 0,
+        };
+        let place = Place {
+            kind: FrameKind::Kernel,
+            mapping: Some(profile.intern_mapping(mapping)),
+            text: None,
+        };
+        let answers = KernelNames::new().resolve(&addresses);
+        for (address, answer) in addresses.into_iter().zip(answers) {
+            let answer = answer.as_ref().map_err(|&miss| Nameless::of(miss));
+            let named = place.name(profile, address, answer);
+            self.kernel.insert(address, named);
+        }
+    }
+}
+
+/// A kernel stack's addresses to look up: all but the leaf's are return addresses.
+pub(crate) fn call_addresses(frames: &[u64]) -> impl DoubleEndedIterator<Item = u64> + '_ {
+    frames
+        .iter()
+        .enumerate()
+        .map(|(index, address)| address.saturating_sub(u64::from(index != 0)))
+}
+
+/// The distinct offsets of each file, in ascending order.
+fn user_offsets(collected: &Collected) -> Vec<(u32, Vec<u64>)> {
+    let mut files: HashMap<u32, BTreeSet<u64>> = HashMap::new();
+    for frame in collected.user.values().flat_map(|stack| &stack.frames) {
+        let offsets = files.entry(frame.file).or_default();
+        offsets.insert(frame.lookup_offset());
+    }
+    let mut files: Vec<_> = files
+        .into_iter()
+        .map(|(number, offsets)| (number, offsets.into_iter().collect()))
+        .collect();
+    files.sort_unstable_by_key(|(number, _)| *number);
+    files
+}
+
+fn mapping(
+    profile: &mut Profile,
+    number: u32,
+    path: Option<&str>,
+    opened: Option<&std::fs::File>,
+) -> Option<MappingId> {
+    let (name, kind) = match number {
+        file::VDSO => ("[vdso]", MappingKind::Vdso),
+        _ if number < file::FIRST => return None,
+        _ => (
+            path.filter(|path| !path.is_empty()).unwrap_or("[unknown]"),
+            MappingKind::File,
+        ),
+    };
+    let mapping = Mapping {
+        name: profile.intern_string(name),
+        build_id: opened.and_then(symbolizer::build_id),
+        kind,
+        size_bytes: opened
+            .and_then(|file| file.metadata().ok())
+            .map_or(0, |data| data.len()),
+    };
+    Some(profile.intern_mapping(mapping))
+}
+
+/// Where offsets or addresses that are looked up together lie.
+struct Place {
+    kind: FrameKind,
+    mapping: Option<MappingId>,
+    /// What stands for a place without a name: a path, to which the offset is added.
+    text: Option<String>,
+}
+
+impl Place {
+    fn name(
+        &self,
+        profile: &mut Profile,
+        address: u64,
+        answer: Result<&Symbol, Nameless>,
+    ) -> Named {
+        let lines = match answer {
+            Ok(symbol) => lines(profile, symbol),
+            Err(_) => vec![line_of(profile, &self.unnamed(address))],
+        };
+        let frame = profile.intern_frame(Frame {
+            mapping: self.mapping,
+            address,
+            kind: self.kind,
+            lines,
+        });
+        let is_entry = answer.is_ok_and(|symbol| {
+            let outermost = symbol.functions.last();
+            outermost.is_some_and(|function| ENTRIES.contains(&function.name.as_str()))
+        });
+        Named {
+            frame,
+            is_entry,
+            nameless: answer.err(),
+        }
+    }
+
+    fn unnamed(&self, address: u64) -> String {
+        match &self.text {
+            Some(text) if text.starts_with('[') => text.clone(),
+            Some(path) => format!("{}+{address:#x}", path.rsplit('/').next().unwrap_or(path)),
+            None => "[unknown]".to_owned(),
+        }
+    }
+}
+
+fn lines(profile: &mut Profile, symbol: &Symbol) -> Vec<Line> {
+    let functions = symbol.functions.iter();
+    functions
+        .map(|function| {
+            let source = function.source.as_ref();
+            let interned = Function {
+                name: profile.intern_string(&function.name),
+                system_name: profile.intern_string(&function.system_name),
+                file: source.map(|source| profile.intern_string(&source.file)),
+                start_line: 0,
+            };
+            Line {
+                function: profile.intern_function(interned),
+                line: source.map_or(0, |source| source.line),
+            }
+        })
+        .collect()
+}
+
+fn line_of(profile: &mut Profile, name: &str) -> Line {
+    let name = profile.intern_string(name);
+    let function = Function {
+        name,
+        system_name: name,
+        file: None,
+        start_line: 0,
+    };
+    let function = profile.intern_function(function);
+    Line { function, line: 0 }
+}

@@ -1,0 +1,147 @@
+//! Where profiles go: checked before anything is recorded, written whole or not at all.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use anyhow::{Context, Result, bail};
+use atomic_write_file::AtomicWriteFile;
+use output::{Format, Profile};
+
+use crate::cli::RecordArgs;
+
+const DEFAULT: &str = "timesink.svg";
+
+/// Held while a file is being written.
+static WRITING: Mutex<()> = Mutex::new(());
+
+/// Waits for the file that is being written, and keeps others from being begun.
+pub fn stop_writing() -> MutexGuard<'static, ()> {
+    WRITING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One place to write to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    path: PathBuf,
+    format: Format,
+}
+
+/// All places to write to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outputs {
+    outputs: Vec<Output>,
+    /// Whether nobody chose them.
+    pub is_default: bool,
+}
+
+impl Outputs {
+    /// Each output with its format, known to be a place that can be written to.
+    ///
+    /// # Errors
+    /// Where a format is not known or a place cannot be written to.
+    pub fn check(args: &RecordArgs) -> Result<Self> {
+        let format = args.format.as_deref().and_then(Format::from_name);
+        let is_default = args.output.is_empty();
+        let paths = if is_default {
+            let extension = format.unwrap_or(Format::Svg).extension();
+            vec![Path::new(DEFAULT).with_extension(&extension[1..])]
+        } else {
+            args.output.clone()
+        };
+        let check = |path: PathBuf| {
+            let format = format.map_or_else(|| format_of(&path), Ok)?;
+            check_place(&path)?;
+            Ok(Output { path, format })
+        };
+        let outputs = paths.into_iter().map(check).collect::<Result<_>>()?;
+        Ok(Self {
+            outputs,
+            is_default,
+        })
+    }
+
+    /// Whether one of them is of this format.
+    #[must_use]
+    pub fn has(&self, format: Format) -> bool {
+        self.outputs.iter().any(|output| output.format == format)
+    }
+
+    /// Writes a profile to all of them and tells where; one that fails does not keep the others
+    /// from being written.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub fn write(&self, profile: &Profile, mut written: impl FnMut(&Path, usize)) -> Result<()> {
+        let mut failed = Ok(());
+        for output in &self.outputs {
+            let result = output.write(profile);
+            let result = result
+                .with_context(|| format!("failed to write `{}`", output.path.display()))
+                .map(|bytes| written(&output.path, bytes));
+            failed = failed.and(result);
+        }
+        failed
+    }
+}
+
+impl Output {
+    fn write(&self, profile: &Profile) -> Result<usize> {
+        let mut bytes = Vec::new();
+        self.format.encoder().encode(profile, &mut bytes)?;
+        if self.path == Path::new("-") {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(&bytes)?;
+            stdout.flush()?;
+        } else if is_special(&self.path) {
+            OpenOptions::new()
+                .write(true)
+                .open(&self.path)?
+                .write_all(&bytes)?;
+        } else {
+            let _writing = stop_writing();
+            // Through a link, not in its place.
+            let path = self.path.canonicalize().unwrap_or(self.path.clone());
+            let mut file = AtomicWriteFile::open(path)?;
+            file.write_all(&bytes)?;
+            file.commit()?;
+        }
+        Ok(bytes.len())
+    }
+}
+
+fn format_of(path: &Path) -> Result<Format> {
+    if path == Path::new("-") || is_special(path) {
+        return Ok(Format::from_extension(path).unwrap_or(Format::Folded));
+    }
+    Format::from_extension(path).with_context(|| {
+        format!(
+            "failed to tell the format of `{}`; use .svg, .folded or .pb.gz, or `--format`",
+            path.display()
+        )
+    })
+}
+
+/// Whether something that is no regular file, such as `/dev/null`, has this name: it is written
+/// to, not replaced.
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
+fn check_place(path: &Path) -> Result<()> {
+    if path == Path::new("-") || is_special(path) {
+        return Ok(());
+    }
+    if path.is_dir() {
+        bail!("failed to write `{}`: it is a folder", path.display());
+    }
+    let folder = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    tempfile::tempfile_in(folder.unwrap_or(Path::new(".")))
+        .with_context(|| format!("failed to write in the folder of `{}`", path.display()))?;
+    Ok(())
+}
