@@ -17,12 +17,12 @@ pub struct Recorded {
     folder: TempDir,
 }
 
-/// Records a command to its end.
+/// Records a command to its end, with the whole ledger.
 #[must_use]
 pub fn record(options: &[&str], command: &[&str]) -> Recorded {
     let folder = tempfile::tempdir().unwrap();
     let outputs = ["folded", "svg", "pb.gz"].map(|end| file(folder.path(), end));
-    let mut arguments = vec!["record"];
+    let mut arguments = vec!["record", "-v"];
     arguments.extend(options);
     for output in &outputs {
         arguments.extend(["-o", output.to_str().unwrap()]);
