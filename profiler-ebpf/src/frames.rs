@@ -37,7 +37,10 @@ pub(crate) fn walk(scratch: &mut Scratch, leaf: Registers) {
 unsafe extern "C" fn next_frame(_index: u32, context: *mut c_void) -> i64 {
     // SAFETY: `walk` passes a pointer to the scratch that its sample holds.
     let scratch = unsafe { &mut **context.cast::<*mut Scratch>() };
-    store(scratch);
+    if !store(scratch) {
+        scratch.end = StackEnd::NoFramePointer as u32;
+        return 1;
+    }
     let read = |address: u64| {
         // SAFETY: the helper checks the address and fails where it cannot be read.
         unsafe { bpf_probe_read_user(address as *const [u64; 2]) }.ok()
@@ -55,15 +58,20 @@ unsafe extern "C" fn next_frame(_index: u32, context: *mut c_void) -> i64 {
     }
 }
 
+/// Adds the frame that was reached. Where no memory is mapped at what should be a return address,
+/// the frame pointer that led here was none, and there is no frame to add.
 #[inline(always)]
-fn store(scratch: &mut Scratch) {
+fn store(scratch: &mut Scratch) -> bool {
     let index = scratch.user.header.frames as usize;
     if index >= MAX_USER_FRAMES {
-        return;
+        return true;
     }
     // The mapping is that of the call, which may be the last instruction before the next mapping.
     let is_return = scratch.is_return;
     let (file, offset) = mapping::locate(scratch, scratch.registers.pc - u64::from(is_return));
+    if is_return != 0 && file == file::NO_MAPPING {
+        return false;
+    }
     if file < file::ANONYMOUS {
         count_miss(scratch.event, file);
     }
@@ -78,6 +86,7 @@ fn store(scratch: &mut Scratch) {
         offset,
     };
     scratch.user.header.frames = index as u32 + 1;
+    true
 }
 
 #[inline(always)]
