@@ -1,8 +1,10 @@
 //! Where profiles go: checked before anything is recorded, written whole or not at all.
 
 use std::{
+    ffi::CString,
     fs::{self, OpenOptions},
     io::{self, Write},
+    os::{fd::AsRawFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -105,9 +107,7 @@ impl Output {
             let _writing = stop_writing();
             // Through a link, not in its place.
             let path = self.path.canonicalize().unwrap_or(self.path.clone());
-            let mut file = AtomicWriteFile::open(path)?;
-            file.write_all(&bytes)?;
-            file.commit()?;
+            put(&path, &bytes)?;
         }
         Ok(bytes.len())
     }
@@ -138,10 +138,50 @@ fn check_place(path: &Path) -> Result<()> {
     if path.is_dir() {
         bail!("failed to write `{}`: it is a folder", path.display());
     }
-    let folder = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    tempfile::tempfile_in(folder.unwrap_or(Path::new(".")))
+    tempfile::tempfile_in(folder_of(path))
         .with_context(|| format!("failed to write in the folder of `{}`", path.display()))?;
     Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent();
+    folder
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+/// Writes a file that is whole from the moment it has its name. Where something has the name
+/// already, the new file takes its place under a second name, which a SIGKILL at that very moment
+/// leaves behind; the kernel has no way without.
+fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if !path.exists() && put_new(path, bytes).is_ok() {
+        return Ok(());
+    }
+    let mut file = AtomicWriteFile::open(path)?;
+    file.write_all(bytes)?;
+    file.commit()
+}
+
+/// Writes a file without a name and gives it one, as `open(2)` shows for `O_TMPFILE`. Not every
+/// file system can, and a name that was taken meanwhile is an error too.
+fn put_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = tempfile::tempfile_in(folder_of(path))?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    let unnamed = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    let named = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: both paths end in NUL and outlive the call.
+    let answer = unsafe {
+        libc::linkat(
+            libc::AT_FDCWD,
+            unnamed.as_ptr(),
+            libc::AT_FDCWD,
+            named.as_ptr(),
+            libc::AT_SYMLINK_FOLLOW,
+        )
+    };
+    match answer {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
