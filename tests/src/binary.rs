@@ -34,7 +34,8 @@ pub fn timesink(arguments: &[&str]) -> Run {
 }
 
 /// The binary of the profile that this test was built in.
-pub(crate) fn binary() -> PathBuf {
+#[must_use]
+pub fn binary() -> PathBuf {
     static BUILT: Once = Once::new();
     let test = env::current_exe().unwrap();
     let folder = test.parent().unwrap().parent().unwrap();

@@ -18,7 +18,7 @@ mod pprof;
 mod recorded;
 mod workload;
 
-pub use binary::{Run, Running, timesink};
+pub use binary::{Run, Running, binary, timesink};
 pub use browser::Browser;
 pub use folded::{Folded, FoldedStack};
 pub use ledger::Ledger;
