@@ -4,8 +4,9 @@
 use std::{
     io::{BufRead, BufReader, Write},
     net::TcpStream,
+    os::unix::process::CommandExt,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     time::Duration,
 };
 
@@ -21,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Browser {
     driver: Child,
+    _said: BufReader<ChildStdout>,
     port: u16,
     session: String,
     _profile: TempDir,
@@ -31,13 +33,14 @@ impl Browser {
     #[must_use]
     pub fn start() -> Self {
         let profile = tempfile::tempdir().unwrap();
-        let (driver, port) = start_driver();
+        let (driver, said, port) = start_driver();
         let answer = request(port, "POST", "/session", &capabilities(profile.path()));
         let session = answer["sessionId"].as_str();
         let session = session.unwrap_or_else(|| panic!("no session: {answer}"));
         Self {
             session: format!("/session/{session}"),
             driver,
+            _said: said,
             port,
             _profile: profile,
         }
@@ -85,24 +88,36 @@ impl Drop for Browser {
         if !std::thread::panicking() {
             request(self.port, "DELETE", &self.session, &json!({}));
         }
-        self.driver.kill().unwrap();
+        let group = libc::pid_t::try_from(self.driver.id()).unwrap();
+        // SAFETY: the call takes no pointers; the driver was not waited for, so the number is its.
+        unsafe { libc::kill(-group, libc::SIGKILL) };
         self.driver.wait().unwrap();
     }
 }
 
-fn start_driver() -> (Child, u16) {
+/// The driver takes a free port and says which. Its browser is in its process group.
+fn start_driver() -> (Child, BufReader<ChildStdout>, u16) {
     let mut driver = Command::new(tool("chromedriver"))
         .arg("--port=0")
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        .process_group(0)
         .spawn()
         .unwrap();
-    let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-    let port = lines
-        .map(Result::unwrap)
-        .find_map(|line| Some(line.split_once("on port ")?.1.trim_end_matches('.').parse()))
-        .unwrap();
-    (driver, port.unwrap())
+    let mut said = BufReader::new(driver.stdout.take().unwrap());
+    let port = port_of(&mut said);
+    (driver, said, port)
+}
+
+/// The port that the driver says it listens on.
+fn port_of(said: &mut impl BufRead) -> u16 {
+    loop {
+        let mut line = String::new();
+        assert_ne!(said.read_line(&mut line).unwrap(), 0, "chromedriver ended");
+        if let Some((_, port)) = line.trim_end().split_once("started successfully on port ") {
+            return port.trim_end_matches('.').parse().unwrap();
+        }
+    }
 }
 
 /// Without a sandbox, which root cannot have, and without a word to the network.
