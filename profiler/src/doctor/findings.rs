@@ -9,9 +9,6 @@ use serde::Serialize;
 
 use super::{machine::Machine, refusal};
 
-/// Samples a second on each CPU where a recording is not told otherwise.
-pub const DEFAULT_HZ: u64 = 99;
-
 /// How well a fact suits a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Samples a second on each CPU: what a recording takes where nothing else is asked for.
-const RATE: Rate = Rate::Hz(super::findings::DEFAULT_HZ);
+const RATE: Rate = Rate::Hz(crate::sampling::DEFAULT_HZ);
 /// Enough to load the programs; nothing is ever sampled.
 const SIZES: Sizes = Sizes {
     ring_bytes: 4096,

@@ -1,11 +1,12 @@
 //! The facts that degrade a recording, or are only worth knowing.
 
-use super::{DEFAULT_HZ, Finding, State};
+use super::{Finding, State};
 use crate::doctor::{
     capabilities::Capability,
     machine::{Essentials, Machine},
     refusal::{grant, honoured, may},
 };
+use crate::sampling::DEFAULT_HZ;
 
 pub(super) fn findings(machine: &Machine) -> Vec<Finding> {
     let essentials = &machine.essentials;
