@@ -19,6 +19,16 @@ pub struct Cli {
 pub enum Command {
     /// Sample processes, threads or the whole machine, and write a profile
     Record(Box<RecordArgs>),
+    /// Tell whether this machine lets timesink record, and how to mend what does not
+    Doctor(DoctorArgs),
+}
+
+/// `timesink doctor`
+#[derive(Args, Clone, Copy, Debug)]
+pub struct DoctorArgs {
+    /// Print JSON: the findings, and the facts that they rest on
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `timesink record`

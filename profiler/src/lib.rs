@@ -7,6 +7,7 @@ pub mod cli;
 pub mod collected;
 pub mod command;
 pub mod decode;
+pub mod doctor;
 pub mod events;
 pub mod files;
 pub mod finish;

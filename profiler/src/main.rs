@@ -11,6 +11,7 @@ use clap::Parser;
 use profiler::{
     cli::{Cli, Command, RecordArgs},
     command::exit_code,
+    doctor,
     finish::finish,
     outputs::{Outputs, stop_writing},
     record::{Stop, record},
@@ -23,6 +24,7 @@ const GAVE_UP: i32 = 130;
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Record(args) => run(*args),
+        Command::Doctor(args) => doctor::run(&args).map(|can_record| u8::from(!can_record)),
     };
     match done {
         Ok(status) => ExitCode::from(status),
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
 
 /// Records and writes; the status is that of the command, if one ran to its end.
 fn run(args: RecordArgs) -> Result<u8> {
+    doctor::require_privileges()?;
     let outputs = Outputs::check(&args)?;
     let mut report = Report::new(args.verbose);
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Samples a second on each CPU where nothing else is asked for.
-const DEFAULT_HZ: u64 = 99;
+pub const DEFAULT_HZ: u64 = 99;
 const NS_PER_SECOND: u64 = 1_000_000_000;
 const MAX_RATE_FILE: &str = "/proc/sys/kernel/perf_event_max_sample_rate";
 
