@@ -33,9 +33,14 @@ pub struct PprofSample {
     pub samples: u64,
 }
 
-/// All samples.
+/// What a file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pprof(pub Vec<PprofSample>);
+pub struct Pprof {
+    /// All samples.
+    pub samples: Vec<PprofSample>,
+    /// How long the recording took.
+    pub duration_ns: u64,
+}
 
 impl Pprof {
     /// Reads a file; anything that is cut short or points to nowhere is a failure.
@@ -55,7 +60,10 @@ impl Pprof {
                 .collect(),
             samples: sample.value[0].try_into().unwrap(),
         });
-        Self(samples.collect())
+        Self {
+            samples: samples.collect(),
+            duration_ns: profile.duration_nanos.try_into().unwrap(),
+        }
     }
 }
 

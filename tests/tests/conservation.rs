@@ -3,10 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a failure is the answer")]
 
-use std::process::Command;
-
 use abi::reasons::Outcome;
-use tests::{Folded, Ledger, Running, Workload, alone, online_cpus, record, require_root, tool};
+use tests::{Ledger, Workload, alone, online_cpus, record, require_root, tool};
 
 /// How many samples a program should have that says in ns how long it ran.
 fn samples(stdout: &str, hz: u64) -> u64 {
@@ -80,17 +78,13 @@ fn idle_ticks_are_accounted() {
     }
     let busy = Workload::compile("busy");
     let _alone = alone();
-    let arguments = ["record", "-v", "-a", "-F", "999", "-d", "6s", "-o", "-"];
-    let mut recording = Running::start(&arguments);
-    recording.wait_for("recording");
-    let output = Command::new(busy.path()).args(["1", "5"]).output().unwrap();
-    let run = recording.finish();
-    let ledger = Ledger::parse(&run.stderr);
+    let recorded = record(&["-a", "-F", "999"], &[busy.path(), "1", "5"]);
+    let (profile, ledger) = (recorded.pprof(), recorded.ledger());
 
-    let truth = samples(&String::from_utf8(output.stdout).unwrap(), 999);
-    let total = Folded::parse(&run.stdout).of_process("busy").total();
+    let truth = samples(&recorded.run.stdout, 999);
+    let total = recorded.folded().of_process("busy").total();
     assert!(is_close(total, truth), "{total} of {truth}: {ledger:?}");
-    let ticks = 6 * 999 * online_cpus();
+    let ticks = profile.duration_ns * online_cpus() * 999 / 1_000_000_000;
     assert!(is_close(ledger.count("expected"), ticks), "{ledger:?}");
     assert_accounted(&ledger);
 }

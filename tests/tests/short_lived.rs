@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a failure is the answer")]
 
-use tests::{Pprof, PprofSample, Workload, record, require_root};
+use std::fs;
+
+use tests::{Pprof, PprofSample, Running, Workload, record, require_root};
 
 /// Whether user code was running.
 fn is_user(sample: &PprofSample) -> bool {
@@ -11,7 +13,7 @@ fn is_user(sample: &PprofSample) -> bool {
 }
 
 fn total(profile: &Pprof, wanted: impl Fn(&PprofSample) -> bool) -> u64 {
-    let samples = profile.0.iter().filter(|sample| wanted(sample));
+    let samples = profile.samples.iter().filter(|sample| wanted(sample));
     samples.map(|sample| sample.samples).sum()
 }
 
@@ -34,6 +36,30 @@ fn children_have_names() {
     });
     assert!(user > 5000, "{user}");
     assert!(right * 100 >= user * 95, "{right} of {user}");
+}
+
+/// The most memory, in KiB, that the recorder of so many children has used when it stops.
+fn peak_kib(forks: &Workload, children: &str) -> u64 {
+    let record = ["record", "-v", "-F", "999", "-o", "-", "--"];
+    let command = [forks.path(), children, "1"];
+    let mut running = Running::start(&[&record[..], &command].concat());
+    running.wait_for("symbolizing");
+    let status = fs::read_to_string(format!("/proc/{}/status", running.pid())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = peak.unwrap().trim().strip_suffix(" kB").unwrap();
+    assert!(running.finish().status.success());
+    peak.parse().unwrap()
+}
+
+/// A hundred times the children take no more than 4 MiB more memory.
+#[test]
+fn memory_is_flat() {
+    if !require_root() {
+        return;
+    }
+    let forks = Workload::compile("forks");
+    let (few, many) = (peak_kib(&forks, "20"), peak_kib(&forks, "2000"));
+    assert!(many <= few + 4096, "{few} KiB, then {many} KiB");
 }
 
 /// Two programs that become each other under one process id: each sample is of one of them alone,
