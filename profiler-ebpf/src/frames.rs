@@ -6,12 +6,15 @@ use abi::{
     records::{UserFrame, file},
     unwind::{Registers, Rule, step},
 };
-use aya_ebpf::helpers::{bpf_probe_read_user, generated::bpf_loop};
+use aya_ebpf::helpers::{
+    bpf_probe_read_user,
+    generated::{self, bpf_loop},
+};
 use core::ffi::c_void;
 
 use crate::{
     mapping,
-    maps::{COUNTERS, Scratch},
+    maps::{COUNTERS, Scratch, WINDOW_WORDS},
 };
 
 /// Walks from `leaf` and leaves frames, end and hash in scratch.
@@ -19,6 +22,7 @@ use crate::{
 pub(crate) fn walk(scratch: &mut Scratch, leaf: Registers) {
     scratch.registers = leaf;
     scratch.is_return = 0;
+    scratch.window_start = 0;
     scratch.end = StackEnd::Truncated as u32;
     let mut context: *mut Scratch = scratch;
     // SAFETY: the callback has the signature that `bpf_loop` asks for, and its context points to
@@ -41,11 +45,10 @@ unsafe extern "C" fn next_frame(_index: u32, context: *mut c_void) -> i64 {
         scratch.end = StackEnd::NoFramePointer as u32;
         return 1;
     }
-    let read = |address: u64| {
-        // SAFETY: the helper checks the address and fails where it cannot be read.
-        unsafe { bpf_probe_read_user(address as *const [u64; 2]) }.ok()
-    };
-    match step(&scratch.registers, Rule::FramePointer, read) {
+    let registers = scratch.registers;
+    match step(&registers, Rule::FramePointer, |address| {
+        words(scratch, address)
+    }) {
         Ok(caller) => {
             scratch.registers = caller;
             scratch.is_return = 1;
@@ -56,6 +59,35 @@ unsafe extern "C" fn next_frame(_index: u32, context: *mut c_void) -> i64 {
             1
         }
     }
+}
+
+/// The two words at an address of the stack. More are read than are asked for: the frames of a
+/// stack lie close together, and a read costs more than its bytes do.
+#[inline(always)]
+fn words(scratch: &mut Scratch, address: u64) -> Option<[u64; 2]> {
+    let inside = address.wrapping_sub(scratch.window_start) as usize / size_of::<u64>();
+    let is_word = address % size_of::<u64>() as u64 == 0;
+    if scratch.window_start != 0 && inside < WINDOW_WORDS - 1 && is_word {
+        let index = inside & (WINDOW_WORDS - 1);
+        let next = (inside + 1) & (WINDOW_WORDS - 1);
+        return Some([scratch.window[index], scratch.window[next]]);
+    }
+    // SAFETY: the helper writes at most the window, or fails where the address cannot be read.
+    let failed = unsafe {
+        generated::bpf_probe_read_user(
+            (&raw mut scratch.window).cast::<c_void>(),
+            size_of_val(&scratch.window) as u32,
+            address as *const c_void,
+        )
+    };
+    if failed == 0 {
+        scratch.window_start = address;
+        return Some([scratch.window[0], scratch.window[1]]);
+    }
+    // The stack may end within the window.
+    scratch.window_start = 0;
+    // SAFETY: the helper checks the address and fails where it cannot be read.
+    unsafe { bpf_probe_read_user(address as *const [u64; 2]) }.ok()
 }
 
 /// Adds the frame that was reached. Where no memory is mapped at what should be a return address,

@@ -1,14 +1,11 @@
 //! Reading kernel memory at the offsets that BTF gave.
 
 use abi::config::{Config, Offsets};
-use aya_ebpf::{
-    Global,
-    helpers::{bpf_probe_read_kernel, generated::bpf_get_current_task},
-};
+use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_get_current_task};
 
 /// Set by user space before loading.
 #[unsafe(no_mangle)]
-static CONFIG: Global<Config> = Global::new(Config {
+static CONFIG: Config = Config {
     hash_seed: [0; 2],
     cgroup_id: 0,
     cgroup_level: 0,
@@ -20,7 +17,9 @@ static CONFIG: Global<Config> = Global::new(Config {
         task_comm: 0,
         task_group_leader: 0,
         task_start_boottime: 0,
+        task_self_exec_id: 0,
         mm_tree_root: 0,
+        mm_lock_seq: 0,
         mm_vdso: 0,
         vma_start: 0,
         vma_end: 0,
@@ -33,12 +32,21 @@ static CONFIG: Global<Config> = Global::new(Config {
         sb_dev: 0,
         padding: 0,
     },
-});
+};
 
-/// The settings of this recording.
+/// One field of this recording's settings. Read for itself, since user space sets it after the
+/// compiler has seen a constant, and since the whole would be copied at each use.
+macro_rules! config {
+    ($($field:tt)+) => {
+        // SAFETY: the settings are plain numbers in a static.
+        unsafe { (&raw const (*crate::kernel::settings()).$($field)+).read_volatile() }
+    };
+}
+pub(crate) use config;
+
 #[inline(always)]
-pub(crate) fn config() -> Config {
-    CONFIG.load()
+pub(crate) fn settings() -> *const Config {
+    &raw const CONFIG
 }
 
 /// Reads a kernel field; the address is plain arithmetic, so a bad one fails here and nowhere else.

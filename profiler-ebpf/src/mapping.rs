@@ -4,11 +4,12 @@
 //! range) and slots (the ranges' children, or mappings). It is read without its lock, so an answer
 //! counts only when the address lies in the mapping that was found.
 //! Layout: `include/linux/maple_tree.h`, the same since the tree came in 6.1.
+//!
+//! What was found is kept from sample to sample while the memory map does not change: its
+//! `mm_lock_seq` is raised by everything that changes a mapping. Kernels before 6.4 have none, and
+//! there each sample looks anew.
 
-use abi::{
-    config::Offsets,
-    records::{FileIdentity, file},
-};
+use abi::records::{FileIdentity, file};
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_probe_read_kernel};
 use core::ffi::c_void;
 
@@ -38,6 +39,39 @@ pub(crate) struct Mapping {
     pub(crate) padding: u32,
 }
 
+/// A state of one memory map: equal ones have equal mappings. The address of an `mm_struct` is
+/// used again, by another process or by the same one after `exec`, which the rest tells apart.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Space {
+    mm: u64,
+    /// When the process started, in nanoseconds since boot.
+    start_ns: u64,
+    /// Raised by each `exec`.
+    exec_id: u64,
+    lock_seq: u64,
+}
+
+/// Takes in that the running thread's addresses are of this memory map.
+#[inline(always)]
+pub(crate) fn enter(scratch: &mut Scratch, task: u64, leader: u64) {
+    scratch.mm = read(task, config!(offsets.task_mm)).unwrap_or(0);
+    let lock_seq = config!(offsets.mm_lock_seq);
+    let space = Space {
+        mm: scratch.mm,
+        start_ns: read(leader, config!(offsets.task_start_boottime)).unwrap_or(0),
+        exec_id: read(task, config!(offsets.task_self_exec_id)).unwrap_or(0),
+        lock_seq: u64::from(read::<u32>(scratch.mm, lock_seq).unwrap_or(0)),
+    };
+    if lock_seq != 0 && scratch.space == space {
+        return;
+    }
+    scratch.space = space;
+    for mapping in &mut scratch.mappings {
+        mapping.end = 0;
+    }
+}
+
 /// The bits of a node's address that hold its type and flags.
 const NODE_BITS: u64 = 0xff;
 /// The lowest two bits of the root where it is a node; entries below the root have other flags.
@@ -60,8 +94,14 @@ enum Miss {
 /// Which file, and where in it, an address of the running process comes from.
 #[inline(always)]
 pub(crate) fn locate(scratch: &mut Scratch, address: u64) -> (u32, u64) {
-    for mapping in &scratch.mappings {
+    let last = &scratch.mappings[scratch.last_mapping as usize & (REMEMBERED_MAPPINGS - 1)];
+    if last.start <= address && address < last.end {
+        return (last.file, address.wrapping_sub(last.bias));
+    }
+    for slot in 0..REMEMBERED_MAPPINGS {
+        let mapping = &scratch.mappings[slot];
         if mapping.start <= address && address < mapping.end {
+            scratch.last_mapping = slot as u32;
             return (mapping.file, address.wrapping_sub(mapping.bias));
         }
     }
@@ -72,6 +112,7 @@ pub(crate) fn locate(scratch: &mut Scratch, address: u64) -> (u32, u64) {
             let slot = scratch.next_mapping as usize & (REMEMBERED_MAPPINGS - 1);
             scratch.mappings[slot] = mapping;
             scratch.next_mapping = slot as u32 + 1;
+            scratch.last_mapping = slot as u32;
             (mapping.file, address.wrapping_sub(mapping.bias))
         }
         Err(Miss::Unmapped) => (file::NO_MAPPING, address),
@@ -81,17 +122,16 @@ pub(crate) fn locate(scratch: &mut Scratch, address: u64) -> (u32, u64) {
 
 #[inline(always)]
 fn find(scratch: &mut Scratch, address: u64) -> Result<Mapping, Miss> {
-    let offsets = config().offsets;
-    let vma = lookup(scratch, &offsets, address)?;
-    let start = read::<u64>(vma, offsets.vma_start).ok_or(Miss::Unreadable)?;
-    let end = read::<u64>(vma, offsets.vma_end).ok_or(Miss::Unreadable)?;
+    let vma = lookup(scratch, address)?;
+    let start = read::<u64>(vma, config!(offsets.vma_start)).ok_or(Miss::Unreadable)?;
+    let end = read::<u64>(vma, config!(offsets.vma_end)).ok_or(Miss::Unreadable)?;
     if address < start || end <= address {
         return Err(Miss::Unreadable);
     }
-    let backing = read::<u64>(vma, offsets.vma_file).ok_or(Miss::Unreadable)?;
+    let backing = read::<u64>(vma, config!(offsets.vma_file)).ok_or(Miss::Unreadable)?;
     let (file, bias) = if backing != 0 {
-        let pages = read::<u64>(vma, offsets.vma_pgoff).ok_or(Miss::Unreadable)?;
-        let identity = identify(&offsets, backing).ok_or(Miss::Unreadable)?;
+        let pages = read::<u64>(vma, config!(offsets.vma_pgoff)).ok_or(Miss::Unreadable)?;
+        let identity = identify(backing).ok_or(Miss::Unreadable)?;
         let number = number(scratch, &identity, start, end);
         // Without a number the offset would mean nothing, so the address is kept.
         let in_file = start.wrapping_sub(pages << PAGE_SHIFT);
@@ -103,7 +143,7 @@ fn find(scratch: &mut Scratch, address: u64) -> Result<Mapping, Miss> {
                 in_file
             },
         )
-    } else if read::<u64>(scratch.mm, offsets.mm_vdso) == Some(start) {
+    } else if read::<u64>(scratch.mm, config!(offsets.mm_vdso)) == Some(start) {
         (file::VDSO, start)
     } else {
         (file::ANONYMOUS, 0)
@@ -119,8 +159,9 @@ fn find(scratch: &mut Scratch, address: u64) -> Result<Mapping, Miss> {
 
 /// Descends to the entry for an address: a `vm_area_struct`.
 #[inline(always)]
-fn lookup(scratch: &mut Scratch, offsets: &Offsets, address: u64) -> Result<u64, Miss> {
-    let mut entry = read::<u64>(scratch.mm, offsets.mm_tree_root).ok_or(Miss::Unreadable)?;
+fn lookup(scratch: &mut Scratch, address: u64) -> Result<u64, Miss> {
+    let mut entry =
+        read::<u64>(scratch.mm, config!(offsets.mm_tree_root)).ok_or(Miss::Unreadable)?;
     if entry & 3 != IS_NODE {
         return Err(Miss::Unreadable);
     }
@@ -170,13 +211,13 @@ fn descend(node: &MapleNode, kind: u64, address: u64) -> u64 {
 }
 
 #[inline(always)]
-fn identify(offsets: &Offsets, backing: u64) -> Option<FileIdentity> {
-    let inode = read::<u64>(backing, offsets.file_inode)?;
-    let superblock = read::<u64>(inode, offsets.inode_sb)?;
+fn identify(backing: u64) -> Option<FileIdentity> {
+    let inode = read::<u64>(backing, config!(offsets.file_inode))?;
+    let superblock = read::<u64>(inode, config!(offsets.inode_sb))?;
     Some(FileIdentity {
-        inode: read::<u64>(inode, offsets.inode_ino)?,
-        device: read::<u32>(superblock, offsets.sb_dev)?,
-        generation: read::<u32>(inode, offsets.inode_generation)?,
+        inode: read::<u64>(inode, config!(offsets.inode_ino))?,
+        device: read::<u32>(superblock, config!(offsets.sb_dev))?,
+        generation: read::<u32>(inode, config!(offsets.inode_generation))?,
     })
 }
 

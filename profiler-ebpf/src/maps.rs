@@ -13,10 +13,13 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 
-use crate::mapping::{MapleNode, Mapping};
+use crate::mapping::{MapleNode, Mapping, Space};
 
-/// How many mappings of one process a sample remembers while its stack is walked.
-pub(crate) const REMEMBERED_MAPPINGS: usize = 4;
+/// How many mappings of the process that was sampled last are remembered, a power of two.
+pub(crate) const REMEMBERED_MAPPINGS: usize = 8;
+
+/// Words of the stack that are read at a time, a power of two.
+pub(crate) const WINDOW_WORDS: usize = 64;
 
 /// How many slots the table of sent stacks has, a power of two.
 pub(crate) const SENT_SLOTS: u32 = 1 << 16;
@@ -53,7 +56,13 @@ pub(crate) struct Scratch {
     pub(crate) mm: u64,
     /// Which counters belong to the event.
     pub(crate) event: u32,
-    pub(crate) padding: u32,
+    /// Which of `mappings` was met last.
+    pub(crate) last_mapping: u32,
+    /// Whose mappings are in `mappings`.
+    pub(crate) space: Space,
+    /// Where the words of `window` are on the user stack; 0 where none are.
+    pub(crate) window_start: u64,
+    pub(crate) window: [u64; WINDOW_WORDS],
     pub(crate) key: SampleKey,
     pub(crate) mappings: [Mapping; REMEMBERED_MAPPINGS],
     pub(crate) user: UserStack,

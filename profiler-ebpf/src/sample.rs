@@ -21,6 +21,7 @@ use core::ffi::c_void;
 use crate::{
     emit, frames,
     kernel::{config, current_task, read},
+    mapping,
     maps::{ACTIVE_COUNTS, COUNTERS, COUNTS_0, COUNTS_1, SCRATCH, Scratch},
     registers::{self, Hit},
     targets,
@@ -74,8 +75,13 @@ fn take(ctx: &PerfEventContext, event: u32) -> Outcome {
 #[inline(always)]
 fn count(ctx: &PerfEventContext, scratch: &mut Scratch) -> Outcome {
     let task = current_task();
-    name(scratch, task);
-    scratch.mm = read::<u64>(task, config().offsets.task_mm).unwrap_or(0);
+    let leader = if scratch.key.pid == scratch.key.tid {
+        task
+    } else {
+        read(task, config!(offsets.task_group_leader)).unwrap_or(task)
+    };
+    name(scratch, task, leader);
+    mapping::enter(scratch, task, leader);
     let registers = match registers::user(ctx, scratch.mm != 0) {
         Hit::User(registers) => {
             scratch.key.kernel = StackHash::NONE;
@@ -97,27 +103,20 @@ fn count(ctx: &PerfEventContext, scratch: &mut Scratch) -> Outcome {
 
 /// The names that the thread and its process have at this moment.
 #[inline(always)]
-fn name(scratch: &mut Scratch, task: u64) {
-    let offsets = config().offsets;
-    let comm = read::<[u8; COMM_BYTES]>(task, offsets.task_comm).unwrap_or([0; COMM_BYTES]);
+fn name(scratch: &mut Scratch, task: u64, leader: u64) {
+    let comm = read(task, config!(offsets.task_comm)).unwrap_or([0; COMM_BYTES]);
     scratch.key.thread = comm;
-    scratch.key.process = if scratch.key.pid == scratch.key.tid {
+    scratch.key.process = if task == leader {
         comm
     } else {
-        read::<u64>(task, offsets.task_group_leader)
-            .and_then(|leader| read(leader, offsets.task_comm))
-            .unwrap_or(comm)
+        read(leader, config!(offsets.task_comm)).unwrap_or(comm)
     };
 }
 
 #[inline(always)]
 fn user_stack(scratch: &mut Scratch, registers: Result<Registers, StackEnd>) {
-    scratch.hash = StackHash::seeded(config().hash_seed);
+    scratch.hash = StackHash::seeded(config!(hash_seed));
     scratch.user.header.frames = 0;
-    scratch.next_mapping = 0;
-    for mapping in &mut scratch.mappings {
-        mapping.end = 0;
-    }
     match registers {
         Ok(leaf) => frames::walk(scratch, leaf),
         Err(end) => scratch.end = end as u32,
@@ -163,7 +162,7 @@ fn kernel_stack(ctx: &PerfEventContext, scratch: &mut Scratch) {
     } else {
         StackEnd::Outermost
     };
-    let mut hash = StackHash::seeded(config().hash_seed);
+    let mut hash = StackHash::seeded(config!(hash_seed));
     for index in 0..MAX_KERNEL_FRAMES {
         if index >= frames {
             break;

@@ -18,14 +18,15 @@ use crate::{
 /// Whether the running thread is wanted.
 #[inline(always)]
 pub(crate) fn wants(pid: u32, tid: u32) -> bool {
-    let config = config();
-    if config.scope == Scope::Machine as u32 {
+    let scope = config!(scope);
+    if scope == Scope::Machine as u32 {
         return true;
     }
-    if config.scope == Scope::Cgroup as u32 {
+    if scope == Scope::Cgroup as u32 {
+        let level = config!(cgroup_level) as i32;
         // SAFETY: the helper has no preconditions; it answers 0 where there is no such ancestor.
-        let id = unsafe { bpf_get_current_ancestor_cgroup_id(config.cgroup_level as i32) };
-        return id == config.cgroup_id;
+        let id = unsafe { bpf_get_current_ancestor_cgroup_id(level) };
+        return id == config!(cgroup_id);
     }
     is_target(pid, target::PROCESS) || is_target(tid, target::THREAD)
 }
@@ -33,18 +34,17 @@ pub(crate) fn wants(pid: u32, tid: u32) -> bool {
 /// Makes a new task a target where it is a process whose parent, the running one, is a target.
 #[inline(always)]
 pub(crate) fn follow(child: u64) {
-    let config = config();
     let parent = (bpf_get_current_pid_tgid() >> 32) as u32;
-    if config.scope != Scope::Tasks as u32 || !is_target(parent, target::PROCESS) {
+    if config!(scope) != Scope::Tasks as u32 || !is_target(parent, target::PROCESS) {
         return;
     }
-    let Some(pid) = read::<u32>(child, config.offsets.task_tgid) else {
+    let Some(pid) = read::<u32>(child, config!(offsets.task_tgid)) else {
         return;
     };
     if pid == parent {
         return;
     }
-    let start_ns = read::<u64>(child, config.offsets.task_start_boottime).unwrap_or(0);
+    let start_ns = read::<u64>(child, config!(offsets.task_start_boottime)).unwrap_or(0);
     let new = Target {
         kind: target::PROCESS,
         padding: 0,
@@ -61,10 +61,9 @@ pub(crate) fn follow(child: u64) {
 /// Removes a process that is gone, unless its number has been given to another one already.
 #[inline(always)]
 pub(crate) fn forget(task: u64) {
-    let offsets = config().offsets;
     let (Some(tid), Some(pid)) = (
-        read::<u32>(task, offsets.task_pid),
-        read::<u32>(task, offsets.task_tgid),
+        read::<u32>(task, config!(offsets.task_pid)),
+        read::<u32>(task, config!(offsets.task_tgid)),
     ) else {
         return;
     };
@@ -75,7 +74,7 @@ pub(crate) fn forget(task: u64) {
     let Some(known) = (unsafe { TARGETS.get(&pid) }) else {
         return;
     };
-    let start_ns = read::<u64>(task, offsets.task_start_boottime).unwrap_or(0);
+    let start_ns = read::<u64>(task, config!(offsets.task_start_boottime)).unwrap_or(0);
     if known.start_ns == 0 || known.start_ns == start_ns {
         // Another CPU may have removed it meanwhile, which is as good.
         let _ = TARGETS.remove(&pid);

@@ -223,6 +223,10 @@ pub fn warnings(ledger: &Ledger, findings: &Findings) -> Vec<String> {
         .map(|row| row.count)
         .sum();
     let lost = ledger.lost() + findings.unsent;
+    if got + lost == 0 {
+        let hint = "no samples: the target did not run on a CPU while it was recorded";
+        warnings.push(hint.to_owned());
+    }
     if is_loud(lost, got + ledger.lost(), LOUD_LOST) {
         warnings.push(format!(
             "{lost} samples were lost; they show as `[lost: …]`, and the ledger tells why"

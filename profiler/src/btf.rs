@@ -216,6 +216,8 @@ pub fn offsets(btf: &Btf) -> Result<Offsets, BtfError> {
         task_comm: btf.offset("task_struct", "comm")?,
         task_group_leader: btf.offset("task_struct", "group_leader")?,
         task_start_boottime: btf.offset("task_struct", "start_boottime")?,
+        task_self_exec_id: btf.offset("task_struct", "self_exec_id")?,
+        mm_lock_seq: btf.offset("mm_struct", "mm_lock_seq").unwrap_or(0),
         mm_tree_root: btf.offset("mm_struct", "mm_mt.ma_root")?,
         mm_vdso: btf.offset("mm_struct", "context.vdso")?,
         vma_start: btf.offset("vm_area_struct", "vm_start")?,

@@ -1,6 +1,7 @@
 //! Whose samples are wanted, as asked for on the command line and as the kernel programs take it.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     os::{
         fd::{FromRawFd, OwnedFd},
@@ -68,14 +69,26 @@ impl Targets {
     /// # Errors
     /// Where there are more than the map of targets holds.
     pub fn announce(&self, programs: &mut Programs) -> Result<()> {
-        let mut kinds = std::collections::BTreeMap::<u32, u32>::new();
+        let mut kinds = BTreeMap::<u32, u32>::new();
         for (number, kind) in &self.tasks {
             *kinds.entry(*number).or_default() |= kind;
         }
-        for (number, kind) in kinds {
+        for (&number, &kind) in &kinds {
             programs.add_target(number, target_of(kind))?;
         }
-        Ok(())
+        // The children that a target has already. Those born from here on are followed by the
+        // kernel programs, and those born while `/proc` was read are found the next time round.
+        loop {
+            let born = children(&kinds)?;
+            if born.is_empty() {
+                return Ok(());
+            }
+            for number in born {
+                let kind = kinds.entry(number).or_default();
+                *kind |= target::PROCESS;
+                programs.add_target(number, target_of(*kind))?;
+            }
+        }
     }
 
     /// Resolves when every process and thread that was named has ended; never where none was.
@@ -98,6 +111,37 @@ impl Targets {
         }
         Ok(())
     }
+}
+
+/// The processes whose parent is a target and that are none yet.
+fn children(targets: &BTreeMap<u32, u32>) -> Result<Vec<u32>> {
+    let is_process = |number: &u32| {
+        targets
+            .get(number)
+            .is_some_and(|kind| kind & target::PROCESS != 0)
+    };
+    let mut children = Vec::new();
+    if !targets.keys().any(is_process) {
+        return Ok(children);
+    }
+    for entry in fs::read_dir("/proc").context("failed to read `/proc`")? {
+        let name = entry?.file_name();
+        let Some(number) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let stat = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+        if parent(&stat).is_some_and(|parent| is_process(&parent)) && !is_process(&number) {
+            children.push(number);
+        }
+    }
+    Ok(children)
+}
+
+/// The parent's number from the text of `/proc/PID/stat`: the second field behind the name, which
+/// is in parentheses and may hold anything.
+fn parent(stat: &str) -> Option<u32> {
+    let (_, fields) = stat.rsplit_once(") ")?;
+    fields.split(' ').nth(1)?.parse().ok()
 }
 
 /// A target that user space names.
@@ -221,6 +265,13 @@ mod tests {
             Some(PathBuf::from("/sys/fs/cgroup/unified"))
         );
         assert_eq!(cgroup_root("25 1 0:22 / /proc rw - proc proc rw\n"), None);
+    }
+
+    /// A hostile name does not hide the parent.
+    #[test]
+    fn a_parent_is_found_behind_any_name() {
+        assert_eq!(parent("12 (a) b) S 7 12 12 0"), Some(7));
+        assert_eq!(parent("12 (a"), None);
     }
 
     /// A process that is there is found, one that cannot be is not, with advice.

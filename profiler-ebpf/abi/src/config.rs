@@ -29,8 +29,12 @@ pub struct Offsets {
     pub task_group_leader: u32,
     /// `task_struct.start_boottime`
     pub task_start_boottime: u32,
+    /// `task_struct.self_exec_id`
+    pub task_self_exec_id: u32,
     /// `mm_struct.mm_mt.ma_root`
     pub mm_tree_root: u32,
+    /// `mm_struct.mm_lock_seq`; 0 where the kernel has none (before 6.4)
+    pub mm_lock_seq: u32,
     /// `mm_struct.context.vdso`
     pub mm_vdso: u32,
     /// `vm_area_struct.vm_start`
@@ -72,7 +76,7 @@ pub struct Config {
     pub offsets: Offsets,
 }
 
-const _: () = assert!(size_of::<Offsets>() == 72);
+const _: () = assert!(size_of::<Offsets>() == 80);
 const _: () = assert!(size_of::<Config>() == 32 + size_of::<Offsets>());
 
 /// The kind of a target in the map of targets, as bits, since one number can name both a process
