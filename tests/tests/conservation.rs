@@ -89,14 +89,14 @@ fn idle_ticks_are_accounted() {
     assert_accounted(&ledger);
 }
 
-/// What `count` processes used is in the profile. They go before all else on their CPUs, since
+/// What 10,000 processes used is in the profile. They go before all else on their CPUs, since
 /// what waits at each start is sampled right only on average.
-fn short_lived(count: &str, options: &[&str]) -> Ledger {
+fn short_lived(options: &[&str]) -> Ledger {
     let forks = Workload::compile("forks");
     let _alone = alone();
     let recorded = record(
         &[&["-F", "999"], options].concat(),
-        &[tool("chrt"), "--fifo", "1", forks.path(), count, "0"],
+        &[tool("chrt"), "--fifo", "1", forks.path(), "10000", "0"],
     );
     let folded = recorded.folded();
     let own = folded.filter(|stack| ["forks", "[lost]"].contains(&stack.process.as_str()));
@@ -111,7 +111,7 @@ fn short_lived(count: &str, options: &[&str]) -> Ledger {
 #[test]
 fn short_lived_children_are_whole() {
     if require_root() {
-        let ledger = short_lived("10000", &[]);
+        let ledger = short_lived(&[]);
         assert_eq!(ledger.count("target map full"), 0);
     }
 }
@@ -120,7 +120,7 @@ fn short_lived_children_are_whole() {
 #[test]
 fn short_lived_processes_of_the_machine_are_whole() {
     if require_root() {
-        let ledger = short_lived("10000", &["-a"]);
+        let ledger = short_lived(&["-a"]);
         assert_eq!(ledger.count("count map full"), 0);
     }
 }
@@ -129,7 +129,7 @@ fn short_lived_processes_of_the_machine_are_whole() {
 #[test]
 fn a_tiny_ring_changes_the_ledger_alone() {
     if require_root() {
-        let ledger = short_lived("3000", &["--ring-bytes", "4096"]);
+        let ledger = short_lived(&["--ring-bytes", "4096"]);
         assert_ne!(ledger.count("stack not sent"), 0, "{ledger:?}");
     }
 }
