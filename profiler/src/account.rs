@@ -2,21 +2,22 @@
 //! the ledger.
 //!
 //! A tick of a clock ends in one of these: a run of the sampling program, which counts its outcome;
-//! idleness, in which a CPU may be so deeply asleep that no tick is delivered; or a loss. How long a
-//! CPU was idle is known from the scheduler, so the second is told from the third.
+//! idleness, in which a CPU may be so deeply asleep that no tick is delivered; time that the host of
+//! a virtual machine gave to another; or a loss. How long a CPU was idle or stolen is known from the
+//! scheduler, so the last is told from the others.
 
 use abi::reasons::{Counters, Miss, Outcome, StackEnd};
 use output::{Ledger, RowKind};
 
-use crate::{collected::Collected, resolve::Findings, sampling::Sampling};
+use crate::{collected::Collected, idle::Away, resolve::Findings, sampling::Sampling};
 
 /// What one CPU did during the recording, for one event.
 #[derive(Clone, Copy, Debug)]
 pub struct CpuAccount {
     /// How much the event counted, in its own unit.
     pub counted: u64,
-    /// How long the CPU was idle, in nanoseconds.
-    pub idle_ns: u64,
+    /// How long the CPU ran no task.
+    pub away: Away,
     /// What came of the runs of the sampling program.
     pub counters: Counters,
 }
@@ -30,6 +31,8 @@ pub struct EventAccount {
     pub counters: Counters,
     /// Ticks that were not delivered to idle CPUs.
     pub undelivered_idle: u64,
+    /// Ticks that were not delivered because the host of a virtual machine had the CPU.
+    pub undelivered_stolen: u64,
     /// Ticks that were not delivered to busy CPUs.
     pub undelivered: u64,
     /// The part of `undelivered` in which the target ran, as it did in the ticks that were
@@ -45,6 +48,7 @@ impl EventAccount {
             expected: sampling.fixed_period().map(|_| 0),
             counters: Counters::ZERO,
             undelivered_idle: 0,
+            undelivered_stolen: 0,
             undelivered: 0,
             undelivered_of_target: 0,
         };
@@ -57,15 +61,18 @@ impl EventAccount {
             let ticks = cpu.counted / period;
             let runs: u64 = cpu.counters.outcomes.iter().sum();
             let missing = ticks.saturating_sub(runs);
-            let idle = if is_clock {
-                missing.min(idle_ticks(cpu, period))
+            let (idle, stolen) = if is_clock {
+                let idle = missing.min(idle_ticks(cpu, period));
+                (idle, (missing - idle).min(cpu.away.stolen_ns / period))
             } else {
-                0
+                (0, 0)
             };
+            let missing_busy = missing - idle - stolen;
             account.expected = account.expected.map(|expected| expected + ticks);
             account.undelivered_idle += idle;
-            account.undelivered += missing - idle;
-            of_target += (missing - idle) as f64 * target_share(&cpu.counters);
+            account.undelivered_stolen += stolen;
+            account.undelivered += missing_busy;
+            of_target += missing_busy as f64 * target_share(&cpu.counters);
         }
         account.undelivered_of_target = of_target.round() as u64;
         account
@@ -110,6 +117,9 @@ impl EventAccount {
         let name = format!("idle without a tick{of}");
         let meaning = "the CPU was idle, as the scheduler tells, and its clock did not tick";
         ledger.push(RowKind::Elsewhere, &name, self.undelivered_idle, meaning);
+        let name = format!("stolen{of}");
+        let meaning = "the host of this virtual machine ran something else on the CPU";
+        ledger.push(RowKind::Elsewhere, &name, self.undelivered_stolen, meaning);
         let name = format!("tick not delivered{of}");
         let meaning = "the CPU was busy, and the kernel ran no program for a tick that was due";
         ledger.push(RowKind::Lost, &name, self.undelivered, meaning);
@@ -130,7 +140,7 @@ impl EventAccount {
 /// a hundredth of a second, which is the one tick more.
 fn idle_ticks(cpu: &CpuAccount, period_ns: u64) -> u64 {
     let delivered = cpu.counters.outcomes[Outcome::Idle as usize];
-    let idle = cpu.idle_ns / period_ns;
+    let idle = cpu.away.idle_ns / period_ns;
     if idle > delivered {
         idle - delivered + 1
     } else {
@@ -269,7 +279,10 @@ mod tests {
         }
         CpuAccount {
             counted: seconds * 1_000_000_000,
-            idle_ns: idle_ms * 1_000_000,
+            away: Away {
+                idle_ns: idle_ms * 1_000_000,
+                stolen_ns: 0,
+            },
             counters,
         }
     }
@@ -289,6 +302,21 @@ mod tests {
         assert_eq!(runs + account.undelivered_idle + account.undelivered, 3000);
         // Two thirds of the busy CPU's 100, and all of the 49.
         assert_eq!(account.undelivered_of_target, 116);
+    }
+
+    /// Missing ticks that the time taken by the host explains are stolen, and the rest are lost.
+    #[test]
+    fn stolen_ticks_are_nobodys() {
+        let mut stolen = cpu(10, 0, &[(Outcome::Sampled, 950)]);
+        stolen.away.stolen_ns = 300_000_000;
+        let mut more = cpu(10, 0, &[(Outcome::Sampled, 990)]);
+        more.away.stolen_ns = 300_000_000;
+        let account = EventAccount::new(&clock(), &[stolen, more]);
+        assert_eq!(account.undelivered_stolen, 30 + 10);
+        assert_eq!(
+            (account.undelivered, account.undelivered_of_target),
+            (20, 20)
+        );
     }
 
     /// Where the kernel adapts the period, nothing is promised and nothing is missing.

@@ -23,7 +23,7 @@ use crate::{
     cli::RecordArgs,
     collected::Collected,
     command::{Running, Waiting},
-    idle::idle_ns,
+    idle::{Away, away},
     report::{Report, Signals},
     sampling::{Opened, Sampling},
     sideband::Sideband,
@@ -84,7 +84,7 @@ pub async fn record(
         let command = target_of(target::PROCESS);
         session.programs.add_target(waiting.pid, command)?;
     }
-    let idle_before = idle_ns()?;
+    let away_before = away()?;
     let (started, began) = (SystemTime::now(), Instant::now());
     session.switch(true)?;
     report.recording(&session.describe());
@@ -95,17 +95,15 @@ pub async fn record(
     };
     session.switch(false)?;
     let duration = began.elapsed();
-    let idle_after = idle_ns()?;
+    let away_after = away()?;
     session.take_all()?;
-    let idle = |cpu: u32| {
-        let at = |times: &std::collections::HashMap<u32, u64>| times.get(&cpu).copied();
-        let (before, after) = (at(&idle_before), at(&idle_after));
-        after
-            .zip(before)
-            .map_or(0, |(after, before)| after.saturating_sub(before))
+    let away = |cpu: u32| {
+        let (before, after) = (away_before.get(&cpu), away_after.get(&cpu));
+        let times = after.zip(before);
+        times.map_or_else(Away::default, |(after, before)| after.since(*before))
     };
     Ok(Recorded {
-        events: session.accounts(idle)?,
+        events: session.accounts(away)?,
         processes: session.programs.counters(u32::try_from(MAX_EVENTS)?)?,
         collected: session.collected,
         started,
@@ -251,13 +249,13 @@ impl Session {
         Ok(format!("{samples} samples, {threads} threads, {lost} lost"))
     }
 
-    fn accounts(&self, idle_ns: impl Fn(u32) -> u64) -> Result<Vec<(Sampling, EventAccount)>> {
+    fn accounts(&self, away: impl Fn(u32) -> Away) -> Result<Vec<(Sampling, EventAccount)>> {
         let mut accounts = Vec::new();
         for (number, (sampling, opened)) in (0..).zip(&self.events) {
             let counters = self.programs.counters_by_cpu(number)?;
             let cpus = opened.events.iter().map(|(cpu, event)| CpuAccount {
                 counted: event.count().unwrap_or(0),
-                idle_ns: idle_ns(*cpu),
+                away: away(*cpu),
                 counters: counters
                     .get(*cpu as usize)
                     .copied()
