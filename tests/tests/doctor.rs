@@ -13,33 +13,29 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tests::binary;
 
 const NOBODY: u32 = 65534;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
-/// The binary, built by cargo first, so that it is never an old one, and copied to where every
-/// user reaches it.
+/// The binary, copied to where every user reaches it.
 struct Timesink {
     folder: TempDir,
 }
 
 impl Timesink {
     fn new() -> Self {
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--package", "profiler"])
-            .args(["--bin", "timesink"])
-            .status()
-            .unwrap();
-        assert!(built.success());
-        let test = std::env::current_exe().unwrap();
-        let binary = test.parent().unwrap().parent().unwrap().join("timesink");
         let folder = tempfile::tempdir().unwrap();
         // Everybody may write there too, so that a file that is not made was not even begun.
         let everybody = fs::Permissions::from_mode(0o777);
         fs::set_permissions(folder.path(), everybody).unwrap();
-        fs::copy(binary, folder.path().join("timesink")).unwrap();
+        // Copied by another process: what this one has open for writing, a test beside it may hand
+        // to a child at that moment, and the kernel runs no file that is open for writing.
+        let mut copy = Command::new("cp");
+        let copied = copy.arg(binary()).arg(folder.path()).status().unwrap();
+        assert!(copied.success());
         Self { folder }
     }
 
