@@ -1,0 +1,148 @@
+//! timesink beside its peers: the same work, the same rate, the same time, one after another in
+//! rounds; medians and ratios on standard output.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is where the program talks to its user"
+)]
+
+mod cli;
+mod figures;
+mod process;
+mod profilers;
+mod recording;
+mod report;
+mod scenario;
+mod stats;
+mod table;
+mod usage;
+mod workload;
+
+use std::{fs, path::Path, process::ExitCode};
+
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
+
+use crate::{
+    cli::Cli,
+    profilers::{Profiler, Task},
+    recording::Run,
+    report::{Measured, Report},
+    scenario::{Name, Scenario},
+    stats::Measuring,
+    workload::Running,
+};
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    let _measuring = Measuring::start()?;
+    let folder = tempfile::tempdir().context("failed to create a folder for temporary files")?;
+    let chains = workload::compile(folder.path())?;
+    let timesink = match &cli.timesink {
+        Some(path) => path.clone(),
+        None => profilers::build_timesink()?,
+    };
+    let (profilers, versions) = present(profilers::all(timesink))?;
+    let mut report = Report::new(versions)?;
+    print!("{}", report.heading());
+    for scenario in scenarios(cli) {
+        let measured = measure(&scenario, &profilers, &chains, folder.path())?;
+        println!("\n{}\n{}", title(&scenario), table_of(&measured));
+        report.scenarios.push(measured);
+    }
+    cli.json
+        .as_deref()
+        .map_or(Ok(()), |path| report.write(path))
+}
+
+type Profilers = Vec<Box<dyn Profiler>>;
+
+/// The profilers that are installed, with their versions; each of the others has a line that says
+/// so. Without timesink there is nothing to compare.
+fn present(all: Profilers) -> Result<(Profilers, Vec<(String, String)>)> {
+    let (mut present, mut versions) = (Vec::new(), Vec::new());
+    for profiler in all {
+        let name = profiler.name().to_owned();
+        match profiler.version() {
+            Ok(version) => {
+                versions.push((name, version));
+                present.push(profiler);
+            }
+            Err(error) if present.is_empty() => return Err(error.context(name)),
+            Err(error) => println!("{name}: not measured: {error:#}"),
+        }
+    }
+    Ok((present, versions))
+}
+
+fn scenarios(cli: &Cli) -> Vec<Scenario> {
+    let names = match cli.scenario.as_slice() {
+        [] => Name::value_variants(),
+        chosen => chosen,
+    };
+    let scenario = |name: &Name| Scenario::new(*name, cli.quick);
+    names.iter().map(scenario).collect()
+}
+
+/// Each profiler once in each round, all on the same running processes.
+fn measure(
+    scenario: &Scenario,
+    profilers: &Profilers,
+    chains: &Path,
+    folder: &Path,
+) -> Result<Measured> {
+    let running = Running::start(scenario.load, chains)?;
+    let mut runs: Vec<(String, Vec<Run>)> = profilers
+        .iter()
+        .map(|profiler| (profiler.name().to_owned(), Vec::new()))
+        .collect();
+    for round in 1..=scenario.rounds {
+        for (profiler, (name, runs)) in profilers.iter().zip(&mut runs) {
+            eprintln!("{}, round {round}: {name}", scenario.title());
+            let folder = folder.join(format!("{}-{round}-{name}", scenario.title()));
+            fs::create_dir(&folder).context("failed to create a folder for a recording")?;
+            let task = Task {
+                pid: running.target.filter(|_| !scenario.whole_machine),
+                hz: scenario.hz,
+                folder: &folder,
+            };
+            let run = recording::record(&**profiler, &task, scenario.duration, running.target)?;
+            runs.push(run);
+        }
+    }
+    Ok(Measured {
+        name: scenario.title().to_owned(),
+        hz: scenario.hz,
+        seconds: scenario.duration.as_secs_f64(),
+        runs,
+    })
+}
+
+fn title(scenario: &Scenario) -> String {
+    format!(
+        "{}: {}, {} Hz, {} s, rounds: {}",
+        scenario.title(),
+        scenario.meaning(),
+        scenario.hz,
+        scenario.duration.as_secs(),
+        scenario.rounds
+    )
+}
+
+fn table_of(measured: &Measured) -> String {
+    let columns: Vec<(&str, &[Run])> = measured
+        .runs
+        .iter()
+        .map(|(name, runs)| (name.as_str(), runs.as_slice()))
+        .collect();
+    table::render(&columns)
+}

@@ -1,0 +1,105 @@
+//! What is measured: on whom, how fast, how long, how often.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+/// The scenarios by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Name {
+    /// One process of two busy threads, at 999 Hz
+    FramePointers,
+    /// The whole machine at 99 Hz while several processes are busy
+    WholeMachine,
+    /// The whole machine at 99 Hz while nothing runs
+    QuietMachine,
+}
+
+/// What keeps the machine busy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Load {
+    /// Two threads with deep stacks, as many as the smallest of machines has CPUs.
+    Chains,
+    /// The same, short commands in a loop, and an interpreter.
+    Mixture,
+    /// Nothing.
+    Nothing,
+}
+
+/// One row of measurements.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) name: Name,
+    pub(crate) load: Load,
+    /// The whole machine, or only the process of the chains.
+    pub(crate) whole_machine: bool,
+    /// Samples a second on each CPU.
+    pub(crate) hz: u32,
+    /// How long each profiler records.
+    pub(crate) duration: Duration,
+    /// How often each profiler has its turn.
+    pub(crate) rounds: u32,
+}
+
+impl Scenario {
+    /// The scenario of a name; a quick one is short and has one round.
+    pub(crate) fn new(name: Name, quick: bool) -> Self {
+        let (load, whole_machine, hz, seconds) = match name {
+            Name::FramePointers => (Load::Chains, false, 999, 8),
+            Name::WholeMachine => (Load::Mixture, true, 99, 10),
+            Name::QuietMachine => (Load::Nothing, true, 99, 10),
+        };
+        Self {
+            name,
+            load,
+            whole_machine,
+            hz,
+            duration: Duration::from_secs(if quick { 2 } else { seconds }),
+            rounds: if quick { 1 } else { 3 },
+        }
+    }
+
+    /// The name as typed.
+    pub(crate) fn title(&self) -> &'static str {
+        match self.name {
+            Name::FramePointers => "frame-pointers",
+            Name::WholeMachine => "whole-machine",
+            Name::QuietMachine => "quiet-machine",
+        }
+    }
+
+    /// What happens in it, in a few words.
+    pub(crate) fn meaning(&self) -> &'static str {
+        match self.name {
+            Name::FramePointers => "one process of two busy threads with frame pointers",
+            Name::WholeMachine => "the whole machine, with several busy processes",
+            Name::QuietMachine => "the whole machine, with nothing to do",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names that the command line takes are those that the tables show.
+    #[test]
+    fn titles_are_the_typed_names() {
+        for name in Name::value_variants() {
+            let typed = name.to_possible_value().unwrap();
+            assert_eq!(typed.get_name(), Scenario::new(*name, false).title());
+        }
+    }
+
+    /// A quick run differs in time and rounds and in nothing else.
+    #[test]
+    fn quick_keeps_the_rate() {
+        let (full, quick) = (
+            Scenario::new(Name::FramePointers, false),
+            Scenario::new(Name::FramePointers, true),
+        );
+        assert_eq!((full.rounds, quick.rounds), (3, 1));
+        assert!(quick.duration < full.duration);
+        assert_eq!((full.hz, full.load), (quick.hz, quick.load));
+    }
+}

@@ -1,0 +1,140 @@
+//! The work that is profiled: a compiled C program, and commands of the system beside it.
+
+use std::{
+    io,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::scenario::Load;
+
+const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/workloads/chains.c");
+const FLAGS: &[&str] = &[
+    "-O1",
+    "-fno-omit-frame-pointer",
+    "-fno-optimize-sibling-calls",
+    "-mno-omit-leaf-frame-pointer",
+    "-pthread",
+];
+/// Processes of a few milliseconds each, one after another.
+const SHORT_COMMANDS: &str = "while :; do cat /proc/self/stat; ls /usr; sort /etc/passwd; done";
+const INTERPRETED: &str = "
+def total(values):
+    return sum(value * value for value in values)
+while True:
+    total(range(1000))
+";
+/// The processes have found their stride after this.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// Compiles the C program into a folder.
+///
+/// # Errors
+/// Where there is no C compiler or it fails.
+pub(crate) fn compile(folder: &Path) -> Result<PathBuf> {
+    let binary = folder.join("chains");
+    let output = Command::new("cc")
+        .args(FLAGS)
+        .arg("-o")
+        .arg(&binary)
+        .arg(SOURCE)
+        .output()
+        .context("failed to run `cc`; install a C compiler (Debian: build-essential)")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("failed to compile `{SOURCE}`: {said}");
+    }
+    Ok(binary)
+}
+
+/// The processes of a load; dropping it ends them.
+#[derive(Debug)]
+pub(crate) struct Running {
+    children: Vec<Child>,
+    /// The process of the chains.
+    pub(crate) target: Option<u32>,
+}
+
+impl Running {
+    /// Starts a load and gives it a moment to get going.
+    ///
+    /// # Errors
+    /// Where one of its processes cannot be started.
+    pub(crate) fn start(load: Load, chains: &Path) -> Result<Self> {
+        let mut running = Self {
+            children: Vec::new(),
+            target: None,
+        };
+        if load != Load::Nothing {
+            running.target = Some(running.add(&mut Command::new(chains))?);
+        }
+        if load == Load::Mixture {
+            running.add(Command::new("sh").args(["-c", SHORT_COMMANDS]))?;
+            if has_python() {
+                running.add(Command::new("python3").args(["-c", INTERPRETED]))?;
+            }
+        }
+        std::thread::sleep(SETTLE);
+        Ok(running)
+    }
+
+    fn add(&mut self, command: &mut Command) -> Result<u32> {
+        let child = end_with_us(command)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("failed to start the load {command:?}"))?;
+        let pid = child.id();
+        self.children.push(child);
+        Ok(pid)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            // A child that has ended by itself needs no killing.
+            drop(child.kill().and_then(|()| child.wait()));
+        }
+    }
+}
+
+/// Sees to it that the kernel ends the command's process should this one end before it.
+pub(crate) fn end_with_us(command: &mut Command) -> &mut Command {
+    let ask = || {
+        // SAFETY: the call takes numbers only, and may be made between fork and exec.
+        match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: the closure makes one system call and allocates nothing.
+    unsafe { command.pre_exec(ask) }
+}
+
+fn has_python() -> bool {
+    let version = Command::new("python3").arg("--version").output();
+    version.is_ok_and(|output| output.status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The C program compiles without a warning, runs with two threads, and ends when dropped.
+    #[test]
+    fn the_chains_have_two_threads() {
+        let folder = tempfile::tempdir().unwrap();
+        let binary = compile(folder.path()).unwrap();
+        let running = Running::start(Load::Chains, &binary).unwrap();
+        let process = PathBuf::from("/proc").join(running.target.unwrap().to_string());
+        assert_eq!(std::fs::read_dir(process.join("task")).unwrap().count(), 2);
+        drop(running);
+        assert!(!process.exists());
+    }
+}
