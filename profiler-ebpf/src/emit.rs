@@ -11,7 +11,7 @@ use aya_ebpf::{
     helpers::bpf_get_current_pid_tgid,
 };
 
-use crate::maps::{COUNTERS, RING, SENT, SENT_SLOTS, Scratch};
+use crate::maps::{RING, SENT, SENT_SLOTS, Scratch, counters};
 
 /// Tells user space of a file, at once, since the process that maps it may end soon. The answer is
 /// 1 where that went well, and 0 where the ring was full.
@@ -117,8 +117,7 @@ fn slot(hash: &StackHash) -> u32 {
 
 #[inline(always)]
 fn count(event: u32, miss: Miss) {
-    if let Some(counters) = COUNTERS.get_ptr_mut(event) {
-        // SAFETY: the counters are this CPU's own.
-        unsafe { (*counters).misses[miss as usize] += 1 };
+    if let Some(counters) = counters(event) {
+        counters.misses[miss as usize] += 1;
     }
 }

@@ -21,8 +21,8 @@ use core::ffi::c_void;
 use crate::{
     mapping::{self, Place},
     maps::{
-        BLOCKS, COUNTERS, LEAF_REGISTERS, PAGES, REMEMBERED_RULES, RULES, RememberedRule, Scratch,
-        TABLES, WINDOW_WORDS, control,
+        BLOCKS, LEAF_REGISTERS, PAGES, REMEMBERED_RULES, RULES, RememberedRule, Scratch, TABLES,
+        WINDOW_WORDS, control, counters,
     },
 };
 
@@ -82,9 +82,10 @@ fn go_on(scratch: &mut Scratch) -> Result<(), StackEnd> {
         }
     }
     store(scratch, &place);
-    let rule = rule(scratch, &place)?;
-    let registers = scratch.registers;
     let shared = &raw mut *scratch;
+    let rule = rule(scratch, &place)?;
+    // SAFETY: the rule is not changed during the step.
+    let registers = unsafe { (*shared).registers };
     let leaf = |register: u8| {
         // SAFETY: nothing else uses the scratch during the step.
         let scratch = unsafe { &*shared };
@@ -102,39 +103,41 @@ fn go_on(scratch: &mut Scratch) -> Result<(), StackEnd> {
 
 /// How to get from a place in the code to its caller.
 #[inline(always)]
-fn rule(scratch: &mut Scratch, place: &Place) -> Result<&'static Rule, StackEnd> {
-    let number = match place.table {
-        table::MISSING => return Err(StackEnd::TableMissing),
-        table::BY_FRAME_POINTER => rule_number::FRAME_POINTER,
-        number => remembered_rule(scratch, number, place.offset)?,
-    };
-    RULES.get(u32::from(number)).ok_or(StackEnd::NoUnwindRow)
+fn rule<'a>(scratch: &'a mut Scratch, place: &Place) -> Result<&'a Rule, StackEnd> {
+    match place.table {
+        table::MISSING => Err(StackEnd::TableMissing),
+        table::BY_FRAME_POINTER => {
+            let number = u32::from(rule_number::FRAME_POINTER);
+            RULES.get(number).ok_or(StackEnd::NoUnwindRow)
+        }
+        number => remembered_rule(scratch, number, place.offset),
+    }
 }
 
 /// The rule for an offset in a file, without a search where the last one at this place still holds.
 /// Stacks of one program share most of their frames, and a search touches some six cache lines.
 #[inline(always)]
-fn remembered_rule(scratch: &mut Scratch, number: u32, offset: u64) -> Result<u16, StackEnd> {
+fn remembered_rule(scratch: &mut Scratch, number: u32, offset: u64) -> Result<&Rule, StackEnd> {
     let control = control();
     let spread = (offset as u32 ^ number.wrapping_mul(SPREAD)).wrapping_mul(SPREAD);
     let slot = (spread >> 16) as usize & (REMEMBERED_RULES - 1);
     let known = &mut scratch.rules[slot];
-    if known.offset == offset as u32
-        && u32::from(known.table) == number
+    let still_holds = known.offset == offset as u32
+        && known.table == number
         && known.tables_version == control.tables_version
-        && known.epoch == control.epoch
-    {
-        return Ok(known.rule);
+        && known.epoch == control.epoch;
+    if !still_holds {
+        let rule = row_rule(number, offset, control.epoch)?;
+        let rule = RULES.get(u32::from(rule)).ok_or(StackEnd::NoUnwindRow)?;
+        *known = RememberedRule {
+            offset: offset as u32,
+            table: number,
+            tables_version: control.tables_version,
+            epoch: control.epoch,
+            rule: *rule,
+        };
     }
-    let rule = row_rule(number, offset, control.epoch)?;
-    *known = RememberedRule {
-        offset: offset as u32,
-        table: number as u16,
-        rule,
-        tables_version: control.tables_version,
-        epoch: control.epoch,
-    };
-    Ok(rule)
+    Ok(&known.rule)
 }
 
 /// The rule of the row for an offset in a file, by the number of the file's table.
@@ -217,8 +220,7 @@ fn count_miss(event: u32, file: u32) {
         file::UNREADABLE => Miss::TreeUnreadable,
         _ => Miss::FileTableFull,
     };
-    if let Some(counters) = COUNTERS.get_ptr_mut(event) {
-        // SAFETY: the counters are this CPU's own.
-        unsafe { (*counters).misses[miss as usize] += 1 };
+    if let Some(counters) = counters(event) {
+        counters.misses[miss as usize] += 1;
     }
 }

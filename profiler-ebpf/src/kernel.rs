@@ -10,6 +10,8 @@ static CONFIG: Config = Config {
     cgroup_id: 0,
     cgroup_level: 0,
     scope: 0,
+    has_threads: 0,
+    padding: 0,
     offsets: Offsets {
         task_mm: 0,
         task_pid: 0,

@@ -3,7 +3,7 @@
 use abi::{
     MAX_EVENTS, MAX_KERNEL_FRAMES, MAX_USER_FRAMES,
     config::Target,
-    reasons::Counters,
+    reasons::{Counters, EventState},
     records::{FileIdentity, StackHeader, UserFrame},
     samples::{SampleCount, SampleKey, StackHash},
     tables::{Control, Table},
@@ -41,11 +41,11 @@ pub(crate) const REMEMBERED_RULES: usize = 256;
 pub(crate) struct RememberedRule {
     /// The place's offset in its file; files of code are smaller than 4 GiB.
     pub(crate) offset: u32,
-    pub(crate) table: u16,
-    pub(crate) rule: u16,
+    pub(crate) table: u32,
     /// Of [`Control`], when the rule was found.
     pub(crate) tables_version: u32,
     pub(crate) epoch: u32,
+    pub(crate) rule: Rule,
 }
 
 /// How many general registers a leaf has.
@@ -118,7 +118,7 @@ pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(
 
 /// Indexed by event; the last entry is that of the programs that follow processes.
 #[map]
-pub(crate) static COUNTERS: PerCpuArray<Counters> =
+pub(crate) static EVENTS: PerCpuArray<EventState> =
     PerCpuArray::with_max_entries(MAX_EVENTS as u32 + 1, 0);
 
 #[map]
@@ -166,7 +166,11 @@ pub(crate) static RULES: Array<Rule> = Array::with_max_entries(1 << 16, BPF_F_MM
 pub(crate) static FILE_NUMBERS: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
-pub(crate) static TARGETS: HashMap<u32, Target> = HashMap::with_max_entries(65536, 0);
+pub(crate) static TARGETS: HashMap<u32, Target> = HashMap::with_max_entries(1 << 14, 0);
+
+/// Raised by each change of the targets, from 1.
+#[map]
+pub(crate) static TARGETS_VERSION: Array<u32> = Array::with_max_entries(1, 0);
 
 #[map]
 pub(crate) static RING: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
@@ -175,4 +179,13 @@ pub(crate) static RING: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 #[inline(always)]
 pub(crate) fn control() -> Control {
     CONTROL.get(0).copied().unwrap_or_default()
+}
+
+/// This CPU's counters of an event.
+#[inline(always)]
+pub(crate) fn counters(event: u32) -> Option<&'static mut Counters> {
+    let state = EVENTS.get_ptr_mut(event)?;
+    // SAFETY: the entry is this CPU's own and stays in place. Programs that interrupt each other
+    // count for different events, and those that follow processes for the last entry.
+    Some(unsafe { &mut (*state).counters })
 }

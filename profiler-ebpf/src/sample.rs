@@ -2,7 +2,7 @@
 
 use abi::{
     COMM_BYTES, MAX_EVENTS, MAX_KERNEL_FRAMES,
-    reasons::{Outcome, StackEnd},
+    reasons::{Outcome, StackEnd, Verdict},
     records::kind,
     samples::{SampleCount, StackHash},
     unwind::Registers,
@@ -22,7 +22,7 @@ use crate::{
     emit, frames,
     kernel::{config, current_task, read},
     mapping,
-    maps::{COUNTERS, COUNTS_0, COUNTS_1, SCRATCH, Scratch, control},
+    maps::{COUNTS_0, COUNTS_1, EVENTS, SCRATCH, Scratch, control, counters},
     registers::{self, Hit},
     targets,
 };
@@ -32,21 +32,23 @@ use crate::{
 pub(crate) fn run(ctx: &PerfEventContext) {
     // SAFETY: the helper takes the program's own context; user space numbers the events.
     let event = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) } as u32 & (MAX_EVENTS as u32 - 1);
-    let outcome = take(ctx, event);
-    if let Some(counters) = COUNTERS.get_ptr_mut(event) {
-        // SAFETY: the counters are this CPU's own.
-        unsafe { (*counters).outcomes[outcome as usize] += 1 };
-    }
+    let Some(state) = EVENTS.get_ptr_mut(event) else {
+        return;
+    };
+    // SAFETY: the state is this CPU's own, and an event does not interrupt itself.
+    let state = unsafe { &mut *state };
+    let outcome = take(ctx, event, &mut state.verdict);
+    state.counters.outcomes[outcome as usize] += 1;
 }
 
 #[inline(always)]
-fn take(ctx: &PerfEventContext, event: u32) -> Outcome {
-    let id = bpf_get_current_pid_tgid();
-    let (pid, tid) = ((id >> 32) as u32, id as u32);
+fn take(ctx: &PerfEventContext, event: u32, verdict: &mut Verdict) -> Outcome {
+    let thread = bpf_get_current_pid_tgid();
+    let (pid, tid) = ((thread >> 32) as u32, thread as u32);
     if tid == 0 {
         return Outcome::Idle;
     }
-    if !targets::wants(pid, tid) {
+    if !targets::wants(verdict, thread) {
         return Outcome::Elsewhere;
     }
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
@@ -121,9 +123,8 @@ fn user_stack(scratch: &mut Scratch, leaf: Result<Registers, StackEnd>) {
         Ok(leaf) => frames::walk(scratch, leaf),
         Err(end) => scratch.end = end as u32,
     }
-    if let Some(counters) = COUNTERS.get_ptr_mut(scratch.event)
-        // SAFETY: the counters are this CPU's own.
-        && let Some(ends) = unsafe { (*counters).ends.get_mut(scratch.end as usize) }
+    if let Some(counters) = counters(scratch.event)
+        && let Some(ends) = counters.ends.get_mut(scratch.end as usize)
     {
         *ends += 1;
     }
@@ -136,7 +137,6 @@ fn user_stack(scratch: &mut Scratch, leaf: Result<Registers, StackEnd>) {
     scratch.user.header.hash = hash;
     scratch.user.header.end = scratch.end;
     scratch.key.user = hash;
-    emit::user_stack(scratch);
 }
 
 #[inline(always)]
@@ -175,11 +175,11 @@ fn kernel_stack(ctx: &PerfEventContext, scratch: &mut Scratch) {
     scratch.kernel.header.hash = hash;
     scratch.kernel.header.end = end as u32;
     scratch.key.kernel = hash;
-    emit::kernel_stack(scratch);
 }
 
 /// Adds one sample to the count of the key in scratch. A thread runs on one CPU at a time, so no
-/// other CPU writes the same entry.
+/// other CPU writes the same entry. The stacks of a key that has no count yet are sent, unless user
+/// space has them; those that found no room in the ring go when the key is next counted anew.
 #[inline(always)]
 fn add(scratch: &Scratch, period: u64) -> Outcome {
     let counts = match control().active_counts {
@@ -193,6 +193,12 @@ fn add(scratch: &Scratch, period: u64) -> Outcome {
             (*count).weight += period;
         }
         return Outcome::Sampled;
+    }
+    if scratch.key.user != StackHash::NONE {
+        emit::user_stack(scratch);
+    }
+    if scratch.key.kernel != StackHash::NONE {
+        emit::kernel_stack(scratch);
     }
     let first = SampleCount {
         samples: 1,

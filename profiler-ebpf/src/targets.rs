@@ -3,7 +3,7 @@
 use abi::{
     MAX_EVENTS,
     config::{Scope, Target, target},
-    reasons::Miss,
+    reasons::{Miss, Verdict},
 };
 use aya_ebpf::{
     bindings::BPF_ANY,
@@ -12,12 +12,13 @@ use aya_ebpf::{
 
 use crate::{
     kernel::{config, read},
-    maps::{COUNTERS, TARGETS},
+    maps::{TARGETS, TARGETS_VERSION, counters},
 };
 
 /// Whether the running thread is wanted.
 #[inline(always)]
-pub(crate) fn wants(pid: u32, tid: u32) -> bool {
+pub(crate) fn wants(verdict: &mut Verdict, thread: u64) -> bool {
+    let (pid, tid) = ((thread >> 32) as u32, thread as u32);
     let scope = config!(scope);
     if scope == Scope::Machine as u32 {
         return true;
@@ -28,7 +29,27 @@ pub(crate) fn wants(pid: u32, tid: u32) -> bool {
         let id = unsafe { bpf_get_current_ancestor_cgroup_id(level) };
         return id == config!(cgroup_id);
     }
-    is_target(pid, target::PROCESS) || is_target(tid, target::THREAD)
+    let version = TARGETS_VERSION.get(0).map_or(0, |version| version + 1);
+    if verdict.thread != thread || verdict.version != version {
+        let wanted = is_target(pid, target::PROCESS)
+            || (config!(has_threads) != 0 && is_target(tid, target::THREAD));
+        *verdict = Verdict {
+            thread,
+            version,
+            wanted: u32::from(wanted),
+        };
+    }
+    verdict.wanted != 0
+}
+
+/// Tells that the targets were changed, after they were. Where two CPUs do so at once, the version
+/// rises by one, which is enough.
+#[inline(always)]
+fn changed() {
+    if let Some(version) = TARGETS_VERSION.get_ptr_mut(0) {
+        // SAFETY: the entry stays in place; volatile, so that it is read after the change.
+        unsafe { version.write_volatile(version.read_volatile() + 1) };
+    }
 }
 
 /// Makes a new task a target where it is a process whose parent, the running one, is a target.
@@ -51,11 +72,11 @@ pub(crate) fn follow(child: u64) {
         start_ns,
     };
     if TARGETS.insert(&pid, &new, u64::from(BPF_ANY)).is_err()
-        && let Some(counters) = COUNTERS.get_ptr_mut(MAX_EVENTS as u32)
+        && let Some(counters) = counters(MAX_EVENTS as u32)
     {
-        // SAFETY: the pointer is into this CPU's entry, and programs of this kind do not nest.
-        unsafe { (*counters).misses[Miss::TargetMapFull as usize] += 1 };
+        counters.misses[Miss::TargetMapFull as usize] += 1;
     }
+    changed();
 }
 
 /// Removes a process that is gone, unless its number has been given to another one already.
@@ -78,6 +99,7 @@ pub(crate) fn forget(task: u64) {
     if known.start_ns == 0 || known.start_ns == start_ns {
         // Another CPU may have removed it meanwhile, which is as good.
         let _ = TARGETS.remove(&pid);
+        changed();
     }
 }
 

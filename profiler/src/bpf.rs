@@ -8,7 +8,7 @@ use std::{
 
 use abi::{
     config::{Config, Target},
-    reasons::Counters,
+    reasons::{Counters, EventState},
     records::FileIdentity,
     samples::{SampleCount, SampleKey},
     tables::Control,
@@ -165,10 +165,10 @@ impl Programs {
     /// # Errors
     /// Where the map cannot be read.
     pub fn counters_by_cpu(&self, event: u32) -> Result<Vec<Counters>> {
-        let map = self.ebpf.map("COUNTERS").context("no map `COUNTERS`")?;
-        let counters = PerCpuArray::<_, Plain<Counters>>::try_from(map)?;
+        let map = self.ebpf.map("EVENTS").context("no map `EVENTS`")?;
+        let counters = PerCpuArray::<_, Plain<EventState>>::try_from(map)?;
         let by_cpu = counters.get(&event, 0)?;
-        Ok(by_cpu.iter().map(|cpu| cpu.0).collect())
+        Ok(by_cpu.iter().map(|cpu| cpu.0.counters).collect())
     }
 
     /// The arrays for unwind tables.

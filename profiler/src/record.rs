@@ -332,6 +332,8 @@ fn config(targets: &Targets) -> Result<Config> {
         cgroup_id: targets.cgroup.id,
         cgroup_level: targets.cgroup.level,
         scope: targets.scope as u32,
+        has_threads: u32::from(targets.has_threads()),
+        padding: 0,
         offsets: btf::offsets(&Btf::of_kernel()?)?,
     })
 }

@@ -69,6 +69,12 @@ impl Targets {
         })
     }
 
+    /// Whether a single thread is among them.
+    #[must_use]
+    pub fn has_threads(&self) -> bool {
+        self.tasks.iter().any(|&(_, kind)| kind == target::THREAD)
+    }
+
     /// Tells the kernel programs of the processes and threads.
     ///
     /// # Errors

@@ -30,6 +30,8 @@ fn config(scope: Scope) -> Config {
         cgroup_id: 0,
         cgroup_level: 0,
         scope: scope as u32,
+        has_threads: 0,
+        padding: 0,
         offsets: btf::offsets(&Btf::of_kernel().unwrap()).unwrap(),
     }
 }

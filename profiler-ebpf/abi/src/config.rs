@@ -72,12 +72,16 @@ pub struct Config {
     pub cgroup_level: u32,
     /// A [`Scope`].
     pub scope: u32,
+    /// 1 where a target may be a single thread, 0 where all are processes.
+    pub has_threads: u32,
+    /// Always 0.
+    pub padding: u32,
     /// Where the kernel's fields are.
     pub offsets: Offsets,
 }
 
 const _: () = assert!(size_of::<Offsets>() == 80);
-const _: () = assert!(size_of::<Config>() == 32 + size_of::<Offsets>());
+const _: () = assert!(size_of::<Config>() == 40 + size_of::<Offsets>());
 
 /// The kind of a target in the map of targets, as bits, since one number can name both a process
 /// and its first thread.

@@ -100,6 +100,31 @@ pub struct Counters {
     pub misses: [u64; Miss::ALL.len()],
 }
 
+/// Whether the thread that ran last on a CPU is a target, so that a thread which goes on running is
+/// not looked up at each sample.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Verdict {
+    /// Process id (upper half) and thread id.
+    pub thread: u64,
+    /// The version of the targets to which it belongs; 0 is none.
+    pub version: u32,
+    /// 1 where it is a target.
+    pub wanted: u32,
+}
+
+/// What the programs keep of one event on one CPU, side by side since each sample touches it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct EventState {
+    /// For the next sample.
+    pub verdict: Verdict,
+    /// For the ledger.
+    pub counters: Counters,
+}
+
+const _: () = assert!(size_of::<EventState>() == 16 + size_of::<Counters>());
+
 const _: () = assert!(
     size_of::<Counters>() == 8 * (Outcome::ALL.len() + StackEnd::ALL.len() + Miss::ALL.len())
 );

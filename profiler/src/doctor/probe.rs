@@ -136,6 +136,8 @@ fn programs(cpus: &[u32]) -> (Attempt, Result<BTreeMap<String, u32>>) {
                 cgroup_level: 0,
                 // The scope for which the programs do most.
                 scope: Scope::Tasks as u32,
+                has_threads: 0,
+                padding: 0,
                 offsets: *offsets,
             },
             cpus,
