@@ -1,8 +1,4 @@
 //! From what was recorded to the files and the words on the terminal.
-#![allow(
-    clippy::print_stderr,
-    reason = "this is where the program talks to its user"
-)]
 
 use std::{
     path::Path,
@@ -19,7 +15,7 @@ use crate::{
     cli::RecordArgs,
     outputs::Outputs,
     record::Recorded,
-    report::Report,
+    report::{Report, tell},
     resolve::{Findings, add_lost, resolve},
     sampling::Sampling,
 };
@@ -43,15 +39,16 @@ pub fn finish(
     report.finish();
     let written = outputs.write(&profile, |path, bytes| {
         if path != Path::new("-") {
-            eprintln!("timesink: wrote `{}`, {bytes} bytes", path.display());
+            let path = path.display();
+            tell(format_args!("timesink: wrote `{path}`, {bytes} bytes\n"));
         }
     });
     if outputs.is_default {
-        eprint!("{}", hottest(&profile, HOTTEST));
+        tell(format_args!("{}", hottest(&profile, HOTTEST)));
     }
-    eprint!("{}", shown(&profile.ledger, args.verbose));
+    tell(format_args!("{}", shown(&profile.ledger, args.verbose)));
     for warning in warnings(&profile.ledger, &findings) {
-        eprintln!("timesink: warning: {warning}");
+        tell(format_args!("timesink: warning: {warning}\n"));
     }
     written
 }
