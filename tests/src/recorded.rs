@@ -1,13 +1,15 @@
 //! A command, recorded into every format at once.
 
 use std::{
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use tempfile::TempDir;
 
-use crate::{Folded, Ledger, Pprof, Run, timesink};
+use crate::{Folded, Ledger, Pprof, Run, Running, binary};
 
 /// What the recording of a command left.
 #[derive(Debug)]
@@ -19,17 +21,15 @@ pub struct Recorded {
 
 /// Records a command to its end, with the whole ledger.
 #[must_use]
-pub fn record(options: &[&str], command: &[&str]) -> Recorded {
+pub fn record<Word: AsRef<OsStr>>(options: &[&str], command: &[Word]) -> Recorded {
     let folder = tempfile::tempdir().unwrap();
-    let outputs = ["folded", "svg", "pb.gz"].map(|end| file(folder.path(), end));
-    let mut arguments = vec!["record", "-v"];
-    arguments.extend(options);
-    for output in &outputs {
-        arguments.extend(["-o", output.to_str().unwrap()]);
+    let mut timesink = Command::new(binary());
+    timesink.args(["record", "-v"]).args(options);
+    for extension in ["folded", "svg", "pb.gz"] {
+        timesink.arg("-o").arg(file(folder.path(), extension));
     }
-    arguments.push("--");
-    arguments.extend(command);
-    let run = timesink(&arguments);
+    timesink.arg("--").args(command);
+    let run = Running::spawn(timesink).finish();
     assert!(run.status.success(), "{}", run.stderr);
     Recorded { run, folder }
 }
