@@ -70,6 +70,8 @@ async fn give_up(signals: &mut Signals, stop: Stop) {
     }
     signals.next().await;
     let _writing = stop_writing();
-    tell(format_args!("timesink: given up; nothing more is written\n"));
+    tell(format_args!(
+        "timesink: given up; nothing more is written\n"
+    ));
     std::process::exit(GAVE_UP);
 }
