@@ -205,7 +205,7 @@ pub fn ledger(
     note(
         "mappings not told",
         collected.sideband_lost + collected.files.paths_dropped,
-        "files of which the kernel could not tell the path",
+        "records of mapped files that found no room; what only short-lived processes map may lack names",
     );
     note("user stacks", findings.user, "samples with a user stack");
     note(

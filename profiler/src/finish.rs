@@ -46,11 +46,40 @@ pub fn finish(
     if outputs.is_default {
         tell(format_args!("{}", hottest(&profile, HOTTEST)));
     }
+    tell(format_args!("timesink: {}\n", summary(&profile)));
     tell(format_args!("{}", shown(&profile.ledger, args.verbose)));
+    if let Some(words) = partial(recorded, outputs) {
+        tell(format_args!("timesink: {words}\n"));
+    }
     for warning in warnings(&profile.ledger, &findings) {
         tell(format_args!("timesink: warning: {warning}\n"));
     }
     written
+}
+
+/// What was counted and for how long, and the ledger in one line.
+fn summary(profile: &Profile) -> String {
+    let Meta {
+        event,
+        duration_nanos,
+        ..
+    } = profile.meta();
+    let seconds = *duration_nanos as f64 / 1e9;
+    format!("{event}, {seconds:.1} s: {}", profile.ledger.summary())
+}
+
+/// That some of the outputs show one event of several.
+fn partial(recorded: &Recorded, outputs: &Outputs) -> Option<String> {
+    let [(first, _), _, ..] = recorded.events.as_slice() else {
+        return None;
+    };
+    let is_partial = outputs.has(Format::Svg) || outputs.has(Format::Folded);
+    is_partial.then(|| {
+        format!(
+            "flame graphs and folded stacks show the first event, {}; a .pb.gz holds all of them",
+            first.event.name
+        )
+    })
 }
 
 /// The ledger without the rows that say nothing, unless all were asked for.

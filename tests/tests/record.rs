@@ -34,6 +34,25 @@ fn a_process_gives_folded_stacks_and_a_ledger() {
     assert_ne!(sampled, 0);
 }
 
+/// Without `-v` and without a terminal too, the event that was counted is said, and that the folded
+/// stacks show one of two.
+#[test]
+fn events_are_named() {
+    if !require_root() {
+        return;
+    }
+    let events = ["-e", "task-clock", "-e", "page-faults"];
+    let record = ["record", "-a", "-d", "200ms", "-o", "-"];
+    let run = timesink(&[&record[..], &events].concat());
+    assert!(run.status.success(), "{}", run.stderr);
+    for words in [
+        "timesink: task-clock at 99 Hz; page-faults at 99 Hz, 0.2 s: ",
+        "show the first event, task-clock;",
+    ] {
+        assert!(run.stderr.contains(words), "{}", run.stderr);
+    }
+}
+
 /// With room for one stack in the map of counts, the rest shows as lost and the total stays.
 #[test]
 fn a_full_map_changes_the_ledger_and_not_the_total() {
