@@ -1,10 +1,16 @@
-//! The walk up the user stack.
+//! The walk up the user stack: frame by frame, by the row of the file's unwind table where there is
+//! one, else by frame pointer.
 
 use abi::{
     MAX_USER_FRAMES,
     reasons::{Miss, StackEnd},
     records::{UserFrame, file},
-    unwind::{Registers, Rule, step},
+    samples::StackHash,
+    tables::table,
+    unwind::{
+        Registers, Rule, step,
+        table::{PAGE_BITS, PageEntry, find, rule_number},
+    },
 };
 use aya_ebpf::helpers::{
     bpf_probe_read_user,
@@ -13,15 +19,22 @@ use aya_ebpf::helpers::{
 use core::ffi::c_void;
 
 use crate::{
-    mapping,
-    maps::{COUNTERS, Scratch, WINDOW_WORDS},
+    mapping::{self, Place},
+    maps::{
+        BLOCKS, COUNTERS, LEAF_REGISTERS, PAGES, REMEMBERED_RULES, RULES, RememberedRule, Scratch,
+        TABLES, WINDOW_WORDS, control,
+    },
 };
+
+/// Spreads places over the slots of remembered rules: 2^32 divided by the golden ratio.
+const SPREAD: u32 = 0x9e37_79b9;
 
 /// Walks from `leaf` and leaves frames, end and hash in scratch.
 #[inline(always)]
 pub(crate) fn walk(scratch: &mut Scratch, leaf: Registers) {
     scratch.registers = leaf;
     scratch.is_return = 0;
+    scratch.is_leaf = 1;
     scratch.window_start = 0;
     scratch.end = StackEnd::Truncated as u32;
     let mut context: *mut Scratch = scratch;
@@ -41,19 +54,8 @@ pub(crate) fn walk(scratch: &mut Scratch, leaf: Registers) {
 unsafe extern "C" fn next_frame(_index: u32, context: *mut c_void) -> i64 {
     // SAFETY: `walk` passes a pointer to the scratch that its sample holds.
     let scratch = unsafe { &mut **context.cast::<*mut Scratch>() };
-    if !store(scratch) {
-        scratch.end = StackEnd::NoFramePointer as u32;
-        return 1;
-    }
-    let registers = scratch.registers;
-    match step(&registers, Rule::FramePointer, |address| {
-        words(scratch, address)
-    }) {
-        Ok(caller) => {
-            scratch.registers = caller;
-            scratch.is_return = 1;
-            0
-        }
+    match go_on(scratch) {
+        Ok(()) => 0,
         Err(end) => {
             scratch.end = end as u32;
             1
@@ -61,12 +63,106 @@ unsafe extern "C" fn next_frame(_index: u32, context: *mut c_void) -> i64 {
     }
 }
 
+#[inline(always)]
+fn go_on(scratch: &mut Scratch) -> Result<(), StackEnd> {
+    // The mapping is that of the call, which may be the last instruction before the next mapping.
+    let address = scratch
+        .registers
+        .pc
+        .wrapping_sub(u64::from(scratch.is_return));
+    let place = mapping::locate(scratch, address);
+    if place.file == file::NO_MAPPING {
+        if scratch.is_leaf == 0 {
+            // What led to an address without memory was no frame.
+            return Err(StackEnd::NoFramePointer);
+        }
+        if scratch.key.kernel != StackHash::NONE {
+            // In the midst of `exec` the memory is new and the saved registers are the old ones.
+            return Err(StackEnd::NoUserStack);
+        }
+    }
+    store(scratch, &place);
+    let rule = rule(scratch, &place)?;
+    let registers = scratch.registers;
+    let shared = &raw mut *scratch;
+    let leaf = |register: u8| {
+        // SAFETY: nothing else uses the scratch during the step.
+        let scratch = unsafe { &*shared };
+        let value = scratch.leaf[usize::from(register) & (LEAF_REGISTERS - 1)];
+        (scratch.is_leaf != 0).then_some(value)
+    };
+    // SAFETY: as above.
+    let read = |address: u64| words(unsafe { &mut *shared }, address);
+    let caller = step(&registers, rule, leaf, read)?;
+    scratch.registers = caller.registers;
+    scratch.is_return = u32::from(caller.is_return);
+    scratch.is_leaf = 0;
+    Ok(())
+}
+
+/// How to get from a place in the code to its caller.
+#[inline(always)]
+fn rule(scratch: &mut Scratch, place: &Place) -> Result<&'static Rule, StackEnd> {
+    let number = match place.table {
+        table::MISSING => return Err(StackEnd::TableMissing),
+        table::BY_FRAME_POINTER => rule_number::FRAME_POINTER,
+        number => remembered_rule(scratch, number, place.offset)?,
+    };
+    RULES.get(u32::from(number)).ok_or(StackEnd::NoUnwindRow)
+}
+
+/// The rule for an offset in a file, without a search where the last one at this place still holds.
+/// Stacks of one program share most of their frames, and a search touches some six cache lines.
+#[inline(always)]
+fn remembered_rule(scratch: &mut Scratch, number: u32, offset: u64) -> Result<u16, StackEnd> {
+    let control = control();
+    let spread = (offset as u32 ^ number.wrapping_mul(SPREAD)).wrapping_mul(SPREAD);
+    let slot = (spread >> 16) as usize & (REMEMBERED_RULES - 1);
+    let known = &mut scratch.rules[slot];
+    if known.offset == offset as u32
+        && u32::from(known.table) == number
+        && known.tables_version == control.tables_version
+        && known.epoch == control.epoch
+    {
+        return Ok(known.rule);
+    }
+    let rule = row_rule(number, offset, control.epoch)?;
+    *known = RememberedRule {
+        offset: offset as u32,
+        table: number as u16,
+        rule,
+        tables_version: control.tables_version,
+        epoch: control.epoch,
+    };
+    Ok(rule)
+}
+
+/// The rule of the row for an offset in a file, by the number of the file's table.
+#[inline(always)]
+fn row_rule(number: u32, offset: u64, epoch: u32) -> Result<u16, StackEnd> {
+    let table = TABLES.get_ptr_mut(number).ok_or(StackEnd::TableMissing)?;
+    // SAFETY: the entry stays in place; user space changes it when no program refers to it.
+    let table = unsafe { &mut *table };
+    if table.used != epoch {
+        table.used = epoch;
+    }
+    let page = (offset >> PAGE_BITS).wrapping_sub(u64::from(table.first_offset));
+    if page >= u64::from(table.pages) {
+        return Err(StackEnd::NoUnwindRow);
+    }
+    let entry: PageEntry = match PAGES.get(table.first_page.wrapping_add(page as u32)) {
+        Some(entry) => *entry,
+        None => return Err(StackEnd::NoUnwindRow),
+    };
+    find(entry, offset as u16, |block| BLOCKS.get(block)).ok_or(StackEnd::NoUnwindRow)
+}
+
 /// The two words at an address of the stack. More are read than are asked for: the frames of a
 /// stack lie close together, and a read costs more than its bytes do.
 #[inline(always)]
 fn words(scratch: &mut Scratch, address: u64) -> Option<[u64; 2]> {
     let inside = address.wrapping_sub(scratch.window_start) as usize / size_of::<u64>();
-    let is_word = address % size_of::<u64>() as u64 == 0;
+    let is_word = address.is_multiple_of(size_of::<u64>() as u64);
     if scratch.window_start != 0 && inside < WINDOW_WORDS - 1 && is_word {
         let index = inside & (WINDOW_WORDS - 1);
         let next = (inside + 1) & (WINDOW_WORDS - 1);
@@ -90,35 +186,28 @@ fn words(scratch: &mut Scratch, address: u64) -> Option<[u64; 2]> {
     unsafe { bpf_probe_read_user(address as *const [u64; 2]) }.ok()
 }
 
-/// Adds the frame that was reached. Where no memory is mapped at what should be a return address,
-/// the frame pointer that led here was none, and there is no frame to add.
+/// Adds the frame that was reached.
 #[inline(always)]
-fn store(scratch: &mut Scratch) -> bool {
+fn store(scratch: &mut Scratch, place: &Place) {
     let index = scratch.user.header.frames as usize;
     if index >= MAX_USER_FRAMES {
-        return true;
+        return;
     }
-    // The mapping is that of the call, which may be the last instruction before the next mapping.
+    if place.file < file::ANONYMOUS {
+        count_miss(scratch.event, place.file);
+    }
     let is_return = scratch.is_return;
-    let (file, offset) = mapping::locate(scratch, scratch.registers.pc - u64::from(is_return));
-    if is_return != 0 && file == file::NO_MAPPING {
-        return false;
-    }
-    if file < file::ANONYMOUS {
-        count_miss(scratch.event, file);
-    }
-    let offset = offset + u64::from(is_return);
+    let offset = place.offset + u64::from(is_return);
     scratch
         .hash
-        .mix((u64::from(is_return) << 32) | u64::from(file));
+        .mix((u64::from(is_return) << 32) | u64::from(place.file));
     scratch.hash.mix(offset);
     scratch.user.frames[index] = UserFrame {
-        file,
+        file: place.file,
         is_return,
         offset,
     };
     scratch.user.header.frames = index as u32 + 1;
-    true
 }
 
 #[inline(always)]

@@ -9,14 +9,17 @@
 //! `mm_lock_seq` is raised by everything that changes a mapping. Kernels before 6.4 have none, and
 //! there each sample looks anew.
 
-use abi::records::{FileIdentity, file};
+use abi::{
+    records::{FileIdentity, file},
+    tables::table,
+};
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_probe_read_kernel};
 use core::ffi::c_void;
 
 use crate::{
     emit,
     kernel::{config, read},
-    maps::{FILE_NUMBERS, FILES, FileEntry, REMEMBERED_MAPPINGS, Scratch},
+    maps::{FILE_NUMBERS, FILES, FileEntry, REMEMBERED_MAPPINGS, Scratch, TABLE_NUMBERS, control},
 };
 
 /// The parent pointer, then pivots and slots: 15 and 16, or 9 and 10 with gaps, by type.
@@ -36,7 +39,29 @@ pub(crate) struct Mapping {
     pub(crate) bias: u64,
     /// A file's number, or one of [`file`]'s constants.
     pub(crate) file: u32,
-    pub(crate) padding: u32,
+    /// The number of the file's unwind table.
+    pub(crate) table: u32,
+}
+
+/// Where an address of the running process comes from.
+pub(crate) struct Place {
+    /// A file's number, or one of [`file`]'s constants.
+    pub(crate) file: u32,
+    /// The number of the file's unwind table.
+    pub(crate) table: u32,
+    /// The offset in the file, or the address where there is none.
+    pub(crate) offset: u64,
+}
+
+impl Mapping {
+    #[inline(always)]
+    fn place(&self, address: u64) -> Place {
+        Place {
+            file: self.file,
+            table: self.table,
+            offset: address.wrapping_sub(self.bias),
+        }
+    }
 }
 
 /// A state of one memory map: equal ones have equal mappings. The address of an `mm_struct` is
@@ -49,7 +74,9 @@ pub(crate) struct Space {
     start_ns: u64,
     /// Raised by each `exec`.
     exec_id: u64,
-    lock_seq: u64,
+    lock_seq: u32,
+    /// Not of the memory map, but of what is remembered with it.
+    tables_version: u32,
 }
 
 /// Takes in that the running thread's addresses are of this memory map.
@@ -61,7 +88,8 @@ pub(crate) fn enter(scratch: &mut Scratch, task: u64, leader: u64) {
         mm: scratch.mm,
         start_ns: read(leader, config!(offsets.task_start_boottime)).unwrap_or(0),
         exec_id: read(task, config!(offsets.task_self_exec_id)).unwrap_or(0),
-        lock_seq: u64::from(read::<u32>(scratch.mm, lock_seq).unwrap_or(0)),
+        lock_seq: read(scratch.mm, lock_seq).unwrap_or(0),
+        tables_version: control().tables_version,
     };
     if lock_seq != 0 && scratch.space == space {
         return;
@@ -93,16 +121,16 @@ enum Miss {
 
 /// Which file, and where in it, an address of the running process comes from.
 #[inline(always)]
-pub(crate) fn locate(scratch: &mut Scratch, address: u64) -> (u32, u64) {
+pub(crate) fn locate(scratch: &mut Scratch, address: u64) -> Place {
     let last = &scratch.mappings[scratch.last_mapping as usize & (REMEMBERED_MAPPINGS - 1)];
     if last.start <= address && address < last.end {
-        return (last.file, address.wrapping_sub(last.bias));
+        return last.place(address);
     }
     for slot in 0..REMEMBERED_MAPPINGS {
         let mapping = &scratch.mappings[slot];
         if mapping.start <= address && address < mapping.end {
             scratch.last_mapping = slot as u32;
-            return (mapping.file, address.wrapping_sub(mapping.bias));
+            return mapping.place(address);
         }
     }
     // The tree may be changing under the walk; a second look finds it at rest.
@@ -113,10 +141,19 @@ pub(crate) fn locate(scratch: &mut Scratch, address: u64) -> (u32, u64) {
             scratch.mappings[slot] = mapping;
             scratch.next_mapping = slot as u32 + 1;
             scratch.last_mapping = slot as u32;
-            (mapping.file, address.wrapping_sub(mapping.bias))
+            mapping.place(address)
         }
-        Err(Miss::Unmapped) => (file::NO_MAPPING, address),
-        Err(Miss::Unreadable) => (file::UNREADABLE, address),
+        Err(Miss::Unmapped) => nowhere(file::NO_MAPPING, address),
+        Err(Miss::Unreadable) => nowhere(file::UNREADABLE, address),
+    }
+}
+
+#[inline(always)]
+fn nowhere(file: u32, address: u64) -> Place {
+    Place {
+        file,
+        table: table::MISSING,
+        offset: address,
     }
 }
 
@@ -129,31 +166,25 @@ fn find(scratch: &mut Scratch, address: u64) -> Result<Mapping, Miss> {
         return Err(Miss::Unreadable);
     }
     let backing = read::<u64>(vma, config!(offsets.vma_file)).ok_or(Miss::Unreadable)?;
-    let (file, bias) = if backing != 0 {
+    let (file, table, bias) = if backing != 0 {
         let pages = read::<u64>(vma, config!(offsets.vma_pgoff)).ok_or(Miss::Unreadable)?;
         let identity = identify(backing).ok_or(Miss::Unreadable)?;
         let number = number(scratch, &identity, start, end);
-        // Without a number the offset would mean nothing, so the address is kept.
-        let in_file = start.wrapping_sub(pages << PAGE_SHIFT);
-        (
-            number,
-            if number == file::TABLE_FULL {
-                0
-            } else {
-                in_file
-            },
-        )
+        // SAFETY: the number is read at once.
+        let table = unsafe { TABLE_NUMBERS.get(&identity) };
+        let table = table.copied().unwrap_or(table::MISSING);
+        (number, table, start.wrapping_sub(pages << PAGE_SHIFT))
     } else if read::<u64>(scratch.mm, config!(offsets.mm_vdso)) == Some(start) {
-        (file::VDSO, start)
+        (file::VDSO, control().vdso_table, start)
     } else {
-        (file::ANONYMOUS, 0)
+        (file::ANONYMOUS, table::BY_FRAME_POINTER, 0)
     };
     Ok(Mapping {
         start,
         end,
         bias,
         file,
-        padding: 0,
+        table,
     })
 }
 

@@ -6,9 +6,14 @@ use abi::{
     reasons::Counters,
     records::{FileIdentity, StackHeader, UserFrame},
     samples::{SampleCount, SampleKey, StackHash},
-    unwind::Registers,
+    tables::{Control, Table},
+    unwind::{
+        Registers, Rule, dwarf,
+        table::{Block, PageEntry},
+    },
 };
 use aya_ebpf::{
+    bindings::{BPF_F_MMAPABLE, pt_regs},
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
@@ -23,6 +28,28 @@ pub(crate) const WINDOW_WORDS: usize = 64;
 
 /// How many slots the table of sent stacks has, a power of two.
 pub(crate) const SENT_SLOTS: u32 = 1 << 16;
+
+/// How many files have a table at a time.
+pub(crate) const MAX_TABLES: u32 = 4096;
+
+/// How many places in code a CPU remembers the rule of, a power of two.
+pub(crate) const REMEMBERED_RULES: usize = 256;
+
+/// The rule of a place in code, as it was found.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct RememberedRule {
+    /// The place's offset in its file; files of code are smaller than 4 GiB.
+    pub(crate) offset: u32,
+    pub(crate) table: u16,
+    pub(crate) rule: u16,
+    /// Of [`Control`], when the rule was found.
+    pub(crate) tables_version: u32,
+    pub(crate) epoch: u32,
+}
+
+/// How many general registers a leaf has.
+pub(crate) const LEAF_REGISTERS: usize = dwarf::LAST_GENERAL as usize + 1;
 
 /// A user stack on its way to the ring.
 #[repr(C)]
@@ -49,6 +76,10 @@ pub(crate) struct Scratch {
     /// The walk's state: the frame that was reached, and whether its pc is a return address.
     pub(crate) registers: Registers,
     pub(crate) is_return: u32,
+    /// 1 while the frame that was reached is the one that was running.
+    pub(crate) is_leaf: u32,
+    /// The leaf's general registers, by DWARF's numbers.
+    pub(crate) leaf: [u64; LEAF_REGISTERS],
     /// A [`abi::reasons::StackEnd`].
     pub(crate) end: u32,
     pub(crate) hash: StackHash,
@@ -63,8 +94,11 @@ pub(crate) struct Scratch {
     /// Where the words of `window` are on the user stack; 0 where none are.
     pub(crate) window_start: u64,
     pub(crate) window: [u64; WINDOW_WORDS],
+    /// The registers that a thread saved when it entered the kernel.
+    pub(crate) regs: pt_regs,
     pub(crate) key: SampleKey,
     pub(crate) mappings: [Mapping; REMEMBERED_MAPPINGS],
+    pub(crate) rules: [RememberedRule; REMEMBERED_RULES],
     pub(crate) user: UserStack,
     pub(crate) kernel: KernelStack,
     pub(crate) node: MapleNode,
@@ -87,9 +121,8 @@ pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(
 pub(crate) static COUNTERS: PerCpuArray<Counters> =
     PerCpuArray::with_max_entries(MAX_EVENTS as u32 + 1, 0);
 
-/// Which of the two maps of counts is written, 0 or 1.
 #[map]
-pub(crate) static ACTIVE_COUNTS: Array<u32> = Array::with_max_entries(1, 0);
+pub(crate) static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
 
 #[map]
 pub(crate) static COUNTS_0: HashMap<SampleKey, SampleCount> = HashMap::with_max_entries(16384, 0);
@@ -108,6 +141,26 @@ pub(crate) static SENT: Array<StackHash> = Array::with_max_entries(SENT_SLOTS, 0
 pub(crate) static FILES: LruHashMap<FileIdentity, FileEntry> =
     LruHashMap::with_max_entries(16384, 0);
 
+/// The number of each file's unwind table, written by user space only.
+#[map]
+pub(crate) static TABLE_NUMBERS: HashMap<FileIdentity, u32> = HashMap::with_max_entries(16384, 0);
+
+/// The tables, by their number.
+#[map]
+pub(crate) static TABLES: Array<Table> = Array::with_max_entries(MAX_TABLES, BPF_F_MMAPABLE);
+
+/// The pages of all tables, those of one table side by side.
+#[map]
+pub(crate) static PAGES: Array<PageEntry> = Array::with_max_entries(1 << 10, BPF_F_MMAPABLE);
+
+/// Blocks of rows, and of what leads to them.
+#[map]
+pub(crate) static BLOCKS: Array<Block> = Array::with_max_entries(1 << 10, BPF_F_MMAPABLE);
+
+/// What rows refer to.
+#[map]
+pub(crate) static RULES: Array<Rule> = Array::with_max_entries(1 << 16, BPF_F_MMAPABLE);
+
 /// How many file numbers each CPU has given out.
 #[map]
 pub(crate) static FILE_NUMBERS: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
@@ -117,3 +170,9 @@ pub(crate) static TARGETS: HashMap<u32, Target> = HashMap::with_max_entries(6553
 
 #[map]
 pub(crate) static RING: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+
+/// What user space wants at this moment.
+#[inline(always)]
+pub(crate) fn control() -> Control {
+    CONTROL.get(0).copied().unwrap_or_default()
+}

@@ -22,7 +22,7 @@ use crate::{
     emit, frames,
     kernel::{config, current_task, read},
     mapping,
-    maps::{ACTIVE_COUNTS, COUNTERS, COUNTS_0, COUNTS_1, SCRATCH, Scratch},
+    maps::{COUNTERS, COUNTS_0, COUNTS_1, SCRATCH, Scratch, control},
     registers::{self, Hit},
     targets,
 };
@@ -82,17 +82,17 @@ fn count(ctx: &PerfEventContext, scratch: &mut Scratch) -> Outcome {
     };
     name(scratch, task, leader);
     mapping::enter(scratch, task, leader);
-    let registers = match registers::user(ctx, scratch.mm != 0) {
-        Hit::User(registers) => {
+    let leaf = match registers::user(ctx, scratch) {
+        Hit::User(leaf) => {
             scratch.key.kernel = StackHash::NONE;
-            registers
+            leaf
         }
-        Hit::Kernel(registers) => {
+        Hit::Kernel(leaf) => {
             kernel_stack(ctx, scratch);
-            registers
+            leaf
         }
     };
-    user_stack(scratch, registers);
+    user_stack(scratch, leaf);
     // SAFETY: the context is valid for the program's run; volatile keeps it one plain load.
     let period = unsafe {
         let data = ctx.as_ptr().cast::<bpf_perf_event_data>();
@@ -114,10 +114,10 @@ fn name(scratch: &mut Scratch, task: u64, leader: u64) {
 }
 
 #[inline(always)]
-fn user_stack(scratch: &mut Scratch, registers: Result<Registers, StackEnd>) {
+fn user_stack(scratch: &mut Scratch, leaf: Result<Registers, StackEnd>) {
     scratch.hash = StackHash::seeded(config!(hash_seed));
     scratch.user.header.frames = 0;
-    match registers {
+    match leaf {
         Ok(leaf) => frames::walk(scratch, leaf),
         Err(end) => scratch.end = end as u32,
     }
@@ -182,8 +182,8 @@ fn kernel_stack(ctx: &PerfEventContext, scratch: &mut Scratch) {
 /// other CPU writes the same entry.
 #[inline(always)]
 fn add(scratch: &Scratch, period: u64) -> Outcome {
-    let counts = match ACTIVE_COUNTS.get(0) {
-        Some(0) => &COUNTS_0,
+    let counts = match control().active_counts {
+        0 => &COUNTS_0,
         _ => &COUNTS_1,
     };
     if let Some(count) = counts.get_ptr_mut(&scratch.key) {

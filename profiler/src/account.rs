@@ -9,7 +9,9 @@
 use abi::reasons::{Counters, Miss, Outcome, StackEnd};
 use output::{Ledger, RowKind};
 
-use crate::{collected::Collected, idle::Away, resolve::Findings, sampling::Sampling};
+use crate::{
+    collected::Collected, idle::Away, resolve::Findings, sampling::Sampling, tables::TableCounts,
+};
 
 /// What one CPU did during the recording, for one event.
 #[derive(Clone, Copy, Debug)]
@@ -165,6 +167,7 @@ fn target_share(counters: &Counters) -> f64 {
 pub fn ledger(
     events: &[(Sampling, EventAccount)],
     processes: &Counters,
+    tables: TableCounts,
     collected: &Collected,
     findings: &Findings,
 ) -> Ledger {
@@ -207,6 +210,26 @@ pub fn ledger(
         collected.sideband_lost + collected.files.paths_dropped,
         "records of mapped files that found no room; what only short-lived processes map may lack names",
     );
+    note(
+        "unwind tables",
+        tables.loaded,
+        "tables of files in the kernel when the recording stopped",
+    );
+    note(
+        "unwind tables evicted",
+        tables.evicted,
+        "tables that made room for others (--unwind-memory)",
+    );
+    note(
+        "unwind tables without room",
+        tables.no_room,
+        "files whose table found no room (--unwind-memory)",
+    );
+    note(
+        "files by frame pointer",
+        tables.by_frame_pointer,
+        "files without call frame information",
+    );
     note("user stacks", findings.user, "samples with a user stack");
     note(
         "incomplete stacks",
@@ -248,9 +271,8 @@ pub fn warnings(ledger: &Ledger, findings: &Findings) -> Vec<String> {
     }
     if is_loud(findings.incomplete, findings.user, LOUD_INCOMPLETE) {
         warnings.push(format!(
-            "{} of {} user stacks are not whole (`[incomplete]`, `[truncated]`): most programs are \
-             built without frame pointers; -fno-omit-frame-pointer or, for Rust, \
-             -C force-frame-pointers=yes keeps them",
+            "{} of {} user stacks are not whole (`[incomplete]`, `[truncated]`): the ledger tells \
+             why, and `timesink doctor --pid PID` how each file of a process is unwound",
             findings.incomplete, findings.user
         ));
     }
@@ -345,7 +367,13 @@ mod tests {
             frames: 1000,
             ..Findings::default()
         };
-        let written = ledger(&events, &Counters::ZERO, &collected, &findings);
+        let written = ledger(
+            &events,
+            &Counters::ZERO,
+            TableCounts::default(),
+            &collected,
+            &findings,
+        );
         assert_eq!(warnings(&written, &findings), Vec::<String>::new());
         findings.incomplete = 6;
         findings.unsent = 2;

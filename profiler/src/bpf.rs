@@ -1,7 +1,7 @@
 //! The kernel programs in use: loading, attaching, and reading what they counted.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
@@ -9,14 +9,18 @@ use std::{
 use abi::{
     config::{Config, Target, target},
     reasons::Counters,
+    records::FileIdentity,
     samples::{SampleCount, SampleKey},
+    tables::Control,
 };
 use anyhow::{Context, Result, anyhow};
 use aya::{
     Ebpf, EbpfLoader, Pod,
-    maps::{Array, HashMap as BpfHashMap, MapData, MapError, PerCpuArray, RingBuf},
+    maps::{Array, HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray, RingBuf},
     programs::{PerfEvent, RawTracePoint},
 };
+
+use crate::tables::{Arrays, TableSizes};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../profiler-ebpf/object/profiler.bpf.o");
 
@@ -35,7 +39,12 @@ pub struct Sizes {
     pub ring_bytes: u32,
     /// Entries of each of the two maps of counts.
     pub count_entries: u32,
+    /// Entries of the arrays for unwind tables.
+    pub tables: TableSizes,
 }
+
+/// How often counts are taken in one epoch: the programs look up rules anew once in each.
+const COUNTS_PER_EPOCH: u32 = 4;
 
 /// The loaded programs. Dropping it detaches and removes all of it: nothing is pinned.
 #[derive(Debug)]
@@ -43,7 +52,8 @@ pub struct Programs {
     ebpf: Ebpf,
     /// The links between perf events and the sampling program.
     links: Vec<OwnedFd>,
-    active: u32,
+    control: Control,
+    counts_taken: u32,
 }
 
 impl Programs {
@@ -58,6 +68,8 @@ impl Programs {
             .map_max_entries("RING", sizes.ring_bytes)
             .map_max_entries("COUNTS_0", sizes.count_entries)
             .map_max_entries("COUNTS_1", sizes.count_entries)
+            .map_max_entries("PAGES", sizes.tables.pages)
+            .map_max_entries("BLOCKS", sizes.tables.blocks)
             .load(OBJECT)
             .context("failed to load the kernel programs' maps")?;
         let sampler: &mut PerfEvent = program(&mut ebpf, "on_cpu")?.try_into()?;
@@ -67,7 +79,8 @@ impl Programs {
         Ok(Self {
             ebpf,
             links: Vec::new(),
-            active: 0,
+            control: Control::default(),
+            counts_taken: 0,
         })
     }
 
@@ -127,6 +140,15 @@ impl Programs {
         }
     }
 
+    /// Whether a process is a target, named or followed.
+    #[must_use]
+    pub fn is_target(&self, pid: u32) -> bool {
+        let targets = self.ebpf.map("TARGETS");
+        let targets =
+            targets.and_then(|map| BpfHashMap::<_, u32, Plain<Target>>::try_from(map).ok());
+        targets.is_some_and(|targets| targets.get(&pid, 0).is_ok())
+    }
+
     /// The ring buffer; it can be taken once.
     ///
     /// # Errors
@@ -163,23 +185,121 @@ impl Programs {
         Ok(by_cpu.iter().map(|cpu| cpu.0).collect())
     }
 
+    /// The arrays for unwind tables.
+    ///
+    /// # Errors
+    /// Where the object has them not.
+    pub fn arrays(&self) -> Result<Arrays<'_>> {
+        let array = |name: &'static str| match self.ebpf.map(name) {
+            Some(Map::Array(map)) => Ok((map.fd().as_fd(), map.info()?.max_entries())),
+            _ => Err(anyhow!("no array `{name}`")),
+        };
+        Ok(Arrays {
+            tables: array("TABLES")?,
+            pages: array("PAGES")?,
+            blocks: array("BLOCKS")?,
+            rules: array("RULES")?,
+        })
+    }
+
+    /// Gives a file its table.
+    ///
+    /// # Errors
+    /// Where the map is full.
+    pub fn set_table(&mut self, identity: &FileIdentity, number: u32) -> Result<()> {
+        let numbers = self
+            .ebpf
+            .map_mut("TABLE_NUMBERS")
+            .context("no map `TABLE_NUMBERS`")?;
+        let mut numbers = BpfHashMap::<_, Plain<FileIdentity>, u32>::try_from(numbers)?;
+        Ok(numbers.insert(Plain(*identity), number, 0)?)
+    }
+
+    /// Takes a file's table from it, and has the file announced when it is next met.
+    ///
+    /// # Errors
+    /// Where a map cannot be written.
+    pub fn remove_table(&mut self, identity: &FileIdentity) -> Result<()> {
+        for name in ["TABLE_NUMBERS", "FILES"] {
+            let map = self
+                .ebpf
+                .map(name)
+                .with_context(|| format!("no map `{name}`"))?;
+            let (Map::HashMap(map) | Map::LruHashMap(map)) = map else {
+                return Err(anyhow!("no hash map `{name}`"));
+            };
+            remove_key(map.fd().as_fd(), identity)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the programs look at the numbers of tables anew.
+    ///
+    /// # Errors
+    /// Where the map cannot be written.
+    pub fn tables_changed(&mut self) -> Result<()> {
+        self.control.tables_version = self.control.tables_version.wrapping_add(1);
+        self.set_control()
+    }
+
+    /// Gives the vdso its table.
+    ///
+    /// # Errors
+    /// Where the map cannot be written.
+    pub fn set_vdso_table(&mut self, number: u32) -> Result<()> {
+        self.control.vdso_table = number;
+        self.tables_changed()
+    }
+
+    /// The time by which the programs mark tables as used.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.control.epoch
+    }
+
+    /// Waits until no program refers to what was withdrawn.
+    pub fn wait_for_running(&self) {
+        wait_for_running_programs();
+    }
+
+    fn set_control(&mut self) -> Result<()> {
+        let control = self.ebpf.map_mut("CONTROL").context("no map `CONTROL`")?;
+        Ok(Array::<_, Plain<Control>>::try_from(control)?.set(0, Plain(self.control), 0)?)
+    }
+
+    /// How many instructions the kernel's verifier went through for each loaded program, by the
+    /// program's name. It gives up at a million, and loading takes the longer the more there are.
+    ///
+    /// # Errors
+    /// Where the kernel does not tell of a program.
+    pub fn verified_instructions(&self) -> Result<BTreeMap<String, u32>> {
+        let mut verified = BTreeMap::new();
+        for (name, program) in self.ebpf.programs() {
+            let info = program
+                .info()
+                .with_context(|| format!("failed to ask the kernel about the program `{name}`"))?;
+            if let Some(instructions) = info.verified_instruction_count() {
+                verified.insert(name.to_owned(), instructions);
+            }
+        }
+        Ok(verified)
+    }
+
     /// Takes the counts since the last call: the programs go on in the other map, and this one is
     /// read and emptied once no program can still be writing to it.
     ///
     /// # Errors
     /// Where a map cannot be read.
     pub fn take_counts(&mut self) -> Result<HashMap<SampleKey, SampleCount>> {
-        let name = if self.active == 0 {
+        let name = if self.control.active_counts == 0 {
             "COUNTS_0"
         } else {
             "COUNTS_1"
         };
-        self.active = 1 - self.active;
-        let switch = self
-            .ebpf
-            .map_mut("ACTIVE_COUNTS")
-            .context("no map `ACTIVE_COUNTS`")?;
-        Array::<_, u32>::try_from(switch)?.set(0, self.active, 0)?;
+        self.control.active_counts = 1 - self.control.active_counts;
+        self.counts_taken += 1;
+        self.control.epoch = self.counts_taken / COUNTS_PER_EPOCH;
+        self.set_control()?;
         wait_for_running_programs();
         let map = self
             .ebpf
@@ -210,6 +330,40 @@ fn wait_for_running_programs() {
     let answer = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
     if answer != 0 {
         std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
+
+/// `BPF_MAP_DELETE_ELEM`; a key that is not there is as good as removed.
+fn remove_key<Key>(map: BorrowedFd<'_>, key: &Key) -> io::Result<()> {
+    const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
+    /// The part of `bpf_attr` for a map's elements: `linux/bpf.h`.
+    #[repr(C)]
+    struct Element {
+        map: u32,
+        padding: u32,
+        key: u64,
+        value: u64,
+        flags: u64,
+    }
+    let mut attributes = Element {
+        map: map.as_raw_fd().cast_unsigned(),
+        padding: 0,
+        key: std::ptr::from_ref(key) as u64,
+        value: 0,
+        flags: 0,
+    };
+    // SAFETY: the attributes are valid for the size that is given, and the key for the map's.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_MAP_DELETE_ELEM,
+            &raw mut attributes,
+            size_of::<Element>(),
+        )
+    };
+    match io::Error::last_os_error() {
+        error if answer != 0 && error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+        _ => Ok(()),
     }
 }
 

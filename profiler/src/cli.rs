@@ -29,6 +29,9 @@ pub struct DoctorArgs {
     /// Print JSON: the findings, and the facts that they rest on
     #[arg(long)]
     pub json: bool,
+    /// Tell how the code of this process is unwound and named instead
+    #[arg(short, long, value_name = "PID")]
+    pub pid: Option<u32>,
 }
 
 /// `timesink record`
@@ -99,6 +102,9 @@ pub struct RecordArgs {
     /// Bytes of the ring buffer between kernel and user space, a power of two
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 20, value_parser = parse_ring_bytes, help_heading = "Limits")]
     pub ring_bytes: u32,
+    /// Bytes of kernel memory for unwind tables, with the unit K, M or G
+    #[arg(long, value_name = "BYTES", default_value = "256M", value_parser = parse_bytes, help_heading = "Limits")]
+    pub unwind_memory: usize,
     /// Entries of the kernel's map of counts, emptied once a second [default: 32768]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1 << 24), help_heading = "Limits")]
     pub count_entries: Option<u32>,
@@ -128,6 +134,26 @@ fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
     }
 }
 
+/// A whole number with a unit: `64K`, `256M`, `1G`; without a unit it is bytes.
+fn parse_bytes(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(['K', 'M', 'G']);
+    let shift = match &text[digits.len()..] {
+        "" => Some(0),
+        "K" => Some(10),
+        "M" => Some(20),
+        "G" => Some(30),
+        _ => None,
+    };
+    let number = digits.parse::<usize>().ok();
+    match number
+        .zip(shift)
+        .and_then(|(number, shift)| number.checked_mul(1 << shift))
+    {
+        Some(bytes) if bytes > 0 => Ok(bytes),
+        _ => Err("expected a number and a unit, such as 64M or 1G".to_owned()),
+    }
+}
+
 /// The kernel takes a power of two that is a multiple of its page size.
 fn parse_ring_bytes(text: &str) -> Result<u32, String> {
     match text.parse::<u32>() {
@@ -145,6 +171,16 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn bytes_have_units_and_are_never_zero() {
+        assert_eq!(parse_bytes("4096"), Ok(4096));
+        assert_eq!(parse_bytes("64K"), Ok(1 << 16));
+        assert_eq!(parse_bytes("1G"), Ok(1 << 30));
+        for bad in ["", "M", "0M", "5MM", "-1K", "99999999999999999G"] {
+            assert!(parse_bytes(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

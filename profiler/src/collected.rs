@@ -8,6 +8,7 @@ use abi::{
 };
 
 use crate::{
+    code_files::CodeFile,
     decode::{self, Record, Stack},
     files::Files,
     sideband::Told,
@@ -62,8 +63,8 @@ impl Collected {
         }
     }
 
-    /// Takes in the bytes of one record of the ring.
-    pub fn take_record(&mut self, bytes: &[u8]) {
+    /// Takes in the bytes of one record of the ring, and gives the file that it tells of.
+    pub fn take_record(&mut self, bytes: &[u8]) -> Option<CodeFile> {
         match decode::record(bytes) {
             Some(Record::UserStack(hash, stack)) => {
                 let room = self.bounds.stack_bytes - self.stack_bytes;
@@ -77,15 +78,16 @@ impl Collected {
                 self.stack_bytes += kept.unwrap_or(0);
                 self.stacks_dropped += u64::from(kept.is_none());
             }
-            Some(Record::File(seen)) => self.files.see(&seen),
+            Some(Record::File(seen)) => return self.files.see(&seen),
             None => {}
         }
+        None
     }
 
     /// Takes in a record of the side-band.
     pub fn take_told(&mut self, told: Told) {
         match told {
-            Told::Mapped(identity, path) => self.files.mapped(identity, path),
+            Told::Mapped { identity, path, .. } => self.files.mapped(identity, path),
             Told::Lost(records) => self.sideband_lost += records,
         }
     }

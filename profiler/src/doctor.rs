@@ -8,30 +8,41 @@ mod examples;
 pub mod findings;
 pub mod machine;
 pub mod probe;
+pub mod process;
 pub mod refusal;
 pub mod show;
 
 use std::io::Write;
 
 use anyhow::{Context, Result, bail};
+use serde::Serialize;
 
 use crate::cli::DoctorArgs;
 
-/// Examines the machine and prints what was found. Gives whether recording can work.
+/// Examines the machine, or one process, and prints what was found. Gives whether recording can work.
 ///
 /// # Errors
 /// Where `/proc` cannot be read, or standard output cannot be written.
 pub fn run(args: &DoctorArgs) -> Result<bool> {
+    if let Some(pid) = args.pid {
+        let reports = process::examine(pid)?;
+        print(args.json, &reports, |reports| process::text(reports))?;
+        return Ok(true);
+    }
     let report = findings::Report::of(probe::machine()?);
-    let text = if args.json {
-        show::json(&report)?
+    print(args.json, &report, show::text)?;
+    Ok(report.can_record)
+}
+
+fn print<T: Serialize>(json: bool, report: &T, text: impl Fn(&T) -> String) -> Result<()> {
+    let text = if json {
+        show::json(report)?
     } else {
-        show::text(&report)
+        text(report)
     };
     std::io::stdout()
         .write_all(text.as_bytes())
-        .context("failed to write to standard output")?;
-    Ok(report.can_record)
+        .context("failed to write to standard output")
 }
 
 /// Returns at once where a recording would be refused, with the reason in words in place of the

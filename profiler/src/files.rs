@@ -13,6 +13,8 @@ use std::{
 
 use abi::records::{FileIdentity, FileSeen};
 
+use crate::code_files::CodeFile;
+
 /// How many files are held open at a time; those seen later are opened again by their path.
 const MAX_OPEN: usize = 512;
 /// How many paths of files that no stack has named yet are kept.
@@ -28,6 +30,14 @@ pub struct KnownFile {
 }
 
 impl KnownFile {
+    fn code(&self) -> Option<CodeFile> {
+        Some(CodeFile {
+            identity: self.identity,
+            path: self.path.clone(),
+            file: self.open()?,
+        })
+    }
+
     /// The file itself, whatever has become of its path since; `None` where it is gone.
     #[must_use]
     pub fn open(&self) -> Option<File> {
@@ -60,14 +70,22 @@ impl Files {
         self.paths.insert(identity, path);
     }
 
-    /// Takes in a file that was found in a stack.
-    pub fn see(&mut self, seen: &FileSeen) {
+    /// Takes in a file that was found in a stack, and gives it if it could be opened and was not
+    /// known.
+    pub fn see(&mut self, seen: &FileSeen) -> Option<CodeFile> {
         self.by_number.insert(seen.file, seen.identity);
         let known = self.by_identity.get(&seen.identity);
         if known.is_some_and(|known| known.held.is_some()) {
-            return;
+            return known.and_then(KnownFile::code);
         }
         let (path, file) = self.find(seen);
+        let code = file.as_ref().and_then(|file| {
+            Some(CodeFile {
+                identity: seen.identity,
+                path: path.clone(),
+                file: file.try_clone().ok()?,
+            })
+        });
         let held = file.filter(|_| self.held < MAX_OPEN);
         self.held += usize::from(held.is_some());
         let known = KnownFile {
@@ -76,6 +94,7 @@ impl Files {
             held,
         };
         self.by_identity.insert(seen.identity, known);
+        code
     }
 
     /// By the link that the kernel has for the mapping, while there is one; else by its path.
@@ -101,7 +120,7 @@ impl Files {
 
 /// Opens what a link of `/proc` leads to, where it is a regular file and the one that was meant.
 /// It is looked at before it is opened for reading, since to open a device or a FIFO has effects.
-fn open(link: &Path, identity: &FileIdentity) -> Option<File> {
+pub(crate) fn open(link: &Path, identity: &FileIdentity) -> Option<File> {
     let handle = fs::OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_PATH | libc::O_CLOEXEC)
@@ -115,7 +134,7 @@ fn open(link: &Path, identity: &FileIdentity) -> Option<File> {
 }
 
 /// Opens a path where the same file is still there: the path may be one of another mount namespace.
-fn open_same(path: &Path, identity: &FileIdentity) -> Option<File> {
+pub(crate) fn open_same(path: &Path, identity: &FileIdentity) -> Option<File> {
     let file = open(path, identity)?;
     let device = file.metadata().ok()?.dev();
     let same = libc::major(device) == identity.major() && libc::minor(device) == identity.minor();

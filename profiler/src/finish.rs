@@ -116,7 +116,13 @@ fn profile(recorded: &Recorded, args: &RecordArgs, outputs: &Outputs) -> (Profil
             add_lost(&mut profile, cause, &self::values(events, number, lost));
         }
     }
-    profile.ledger = ledger(events, &recorded.processes, &recorded.collected, &findings);
+    profile.ledger = ledger(
+        events,
+        &recorded.processes,
+        recorded.tables,
+        &recorded.collected,
+        &findings,
+    );
     (profile, findings)
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use abi::{
     MAX_EVENTS,
-    config::{Config, target},
+    config::{Config, Scope, target},
     reasons::{Counters, Outcome},
 };
 use anyhow::{Context, Result, bail};
@@ -21,12 +21,14 @@ use crate::{
     bpf::{Programs, Sizes},
     btf::{self, Btf},
     cli::RecordArgs,
+    code_files,
     collected::Collected,
     command::{Running, Waiting},
     idle::{Away, away},
     report::{Report, Signals},
     sampling::{Opened, Sampling},
-    sideband::Sideband,
+    sideband::{Sideband, Told},
+    tables::{Builder, Ready, TableCounts, Tables, build_all},
     targets::{Targets, target_of},
     watch::watch,
 };
@@ -48,6 +50,8 @@ pub struct Recorded {
     pub events: Vec<(Sampling, EventAccount)>,
     /// The counters of the programs that follow processes.
     pub processes: Counters,
+    /// What became of unwind tables.
+    pub tables: TableCounts,
     /// When it began.
     pub started: SystemTime,
     /// How long it took.
@@ -80,7 +84,11 @@ pub async fn record(
 ) -> Result<Recorded> {
     let targets = Targets::find(args)?;
     let samplings = Sampling::plan(args)?;
-    let mut session = Session::attach(args, &targets, samplings)?;
+    report.preparing();
+    let found = build_all(targets.code_files(args)?);
+    report.tables(&found);
+    let ready = Ready::new(found);
+    let mut session = Session::attach(args, &targets, samplings, ready)?;
     let waiting = match args.command.as_slice() {
         [] => None,
         words => Some(Waiting::start(words)?),
@@ -110,6 +118,7 @@ pub async fn record(
     Ok(Recorded {
         events: session.accounts(away)?,
         processes: session.programs.counters(u32::try_from(MAX_EVENTS)?)?,
+        tables: session.tables.counts,
         collected: session.collected,
         started,
         duration,
@@ -161,16 +170,27 @@ struct Session {
     events: Vec<(Sampling, Opened)>,
     ring: AsyncFd<RingBuf<MapData>>,
     sideband: Sideband,
+    tables: Tables,
+    builder: Builder,
+    /// Whether files of other processes than targets are of no interest.
+    only_targets: bool,
     collected: Collected,
 }
 
 impl Session {
-    fn attach(args: &RecordArgs, targets: &Targets, samplings: Vec<Sampling>) -> Result<Self> {
+    fn attach(
+        args: &RecordArgs,
+        targets: &Targets,
+        samplings: Vec<Sampling>,
+        ready: Ready,
+    ) -> Result<Self> {
         let sizes = Sizes {
+            tables: ready.sizes(args.unwind_memory),
             ring_bytes: args.ring_bytes,
             count_entries: args.count_entries.unwrap_or(1 << 15),
         };
         let mut programs = Programs::load(&config(targets)?, sizes)?;
+        let tables = Tables::publish(ready, &mut programs)?;
         programs.follow_processes()?;
         targets.announce(&mut programs)?;
         let mut events = Vec::new();
@@ -188,6 +208,9 @@ impl Session {
             events,
             ring,
             sideband,
+            tables,
+            builder: Builder::start(),
+            only_targets: targets.scope == Scope::Tasks,
             collected: Collected::default(),
         })
     }
@@ -230,6 +253,11 @@ impl Session {
                     self.drain();
                 }
                 _ = drain.tick() => self.drain(),
+                found = self.builder.found.recv() => {
+                    let found = found.context("failed to build unwind tables")?;
+                    report.tables(std::slice::from_ref(&found));
+                    self.tables.take(&mut self.programs, found)?;
+                }
                 _ = tick.tick() => {
                     self.take_all()?;
                     if report.is_live() {
@@ -249,10 +277,30 @@ impl Session {
 
     /// Paths come before the files that they belong to.
     fn drain(&mut self) {
-        self.sideband.drain(|told| self.collected.take_told(told));
+        self.sideband.drain(|told| {
+            // Built ahead of the first sample that meets it.
+            if let Told::Mapped {
+                pid,
+                identity,
+                path,
+            } = &told
+                && (!self.only_targets || self.programs.is_target(*pid))
+                && self.tables.ask(*identity)
+            {
+                match code_files::same(*identity, path) {
+                    Some(file) => self.builder.build(file),
+                    None => self.tables.forget(identity),
+                }
+            }
+            self.collected.take_told(told);
+        });
         let ring = self.ring.get_mut();
         while let Some(bytes) = ring.next() {
-            self.collected.take_record(&bytes);
+            if let Some(file) = self.collected.take_record(&bytes)
+                && self.tables.ask(file.identity)
+            {
+                self.builder.build(file);
+            }
         }
     }
 

@@ -9,6 +9,8 @@ use std::{
 use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::tables::{Built, Found};
+
 /// Writes to standard error. Where nobody can read it any more, as after a terminal was closed, the
 /// work goes on in silence: a profile is worth more than the words about it.
 pub fn tell(words: fmt::Arguments<'_>) {
@@ -43,6 +45,33 @@ impl Report {
         self.say(&format!("recording {what}"));
         if self.is_live() {
             self.progress("Ctrl-C stops");
+        }
+    }
+
+    /// Unwind tables are being built.
+    pub fn preparing(&self) {
+        self.say("building unwind tables");
+        if self.is_live() {
+            tell(format_args!("\r\x1b[Ktimesink: building unwind tables"));
+        }
+    }
+
+    /// What files gave, with `-v`.
+    pub fn tables(&self, found: &[Found]) {
+        for file in found {
+            let path = output::clean(&file.path.to_string_lossy()).into_owned();
+            let took = file.took.as_secs_f64() * 1e3;
+            match &file.built {
+                Built::Rows(rows) => {
+                    let count = rows.rows.len();
+                    self.say(&format!(
+                        "unwind table of `{path}`: {count} rows in {took:.1} ms"
+                    ));
+                }
+                Built::ByFramePointer(why) => {
+                    self.say(&format!("`{path}` is walked by frame pointer: {why}"));
+                }
+            }
         }
     }
 

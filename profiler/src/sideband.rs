@@ -32,7 +32,14 @@ const MAX_RECORD_BYTES: usize = 1 << 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
     /// A process mapped this file as code.
-    Mapped(FileIdentity, PathBuf),
+    Mapped {
+        /// The process.
+        pid: u32,
+        /// Which file.
+        identity: FileIdentity,
+        /// Where the process found it.
+        path: PathBuf,
+    },
     /// So many records found no room.
     Lost(u64),
 }
@@ -186,7 +193,12 @@ fn decode(record: &[u8]) -> Option<Told> {
             let name = record.get(72..)?.split(|&byte| byte == 0).next()?;
             let is_file = identity.inode != 0 && name.starts_with(b"/");
             let path = PathBuf::from(OsString::from_vec(name.to_vec()));
-            is_file.then_some(Told::Mapped(identity, path))
+            let pid = word(8)?;
+            is_file.then_some(Told::Mapped {
+                pid,
+                identity,
+                path,
+            })
         }
         _ => None,
     }
@@ -219,7 +231,11 @@ mod tests {
             generation: 5,
         };
         let whole = mmap2(b"/bin/x\0\0");
-        let told = Told::Mapped(identity, PathBuf::from("/bin/x"));
+        let told = Told::Mapped {
+            pid: 0,
+            identity,
+            path: PathBuf::from("/bin/x"),
+        };
         assert_eq!(decode(&whole), Some(told));
         assert_eq!(decode(&mmap2(b"[heap]\0")), None);
         for length in 0..72 {

@@ -1,7 +1,7 @@
 //! Whose samples are wanted, as asked for on the command line and as the kernel programs take it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs, io,
     os::{
         fd::{FromRawFd, OwnedFd},
@@ -13,7 +13,12 @@ use std::{
 use abi::config::{Scope, Target, target};
 use anyhow::{Context, Result, bail};
 
-use crate::{bpf::Programs, cli::RecordArgs, watch::watch};
+use crate::{
+    bpf::Programs,
+    cli::RecordArgs,
+    code_files::{self, CodeFile},
+    watch::watch,
+};
 
 /// The cgroup namespace that the kernel starts with, by the inode of its file in `/proc`.
 const INITIAL_CGROUP_NAMESPACE: u64 = 0xeffffffb;
@@ -95,6 +100,33 @@ impl Targets {
                 programs.add_target(number, target_of(*kind))?;
             }
         }
+    }
+
+    /// The files of code that these targets run already, and those of a command.
+    ///
+    /// # Errors
+    /// Where the processes cannot be listed.
+    pub fn code_files(&self, args: &RecordArgs) -> Result<Vec<CodeFile>> {
+        let pids = match self.scope {
+            Scope::Tasks => {
+                let mut kinds: BTreeMap<u32, u32> = self.tasks.iter().copied().collect();
+                loop {
+                    let born = children(&kinds)?;
+                    if born.is_empty() {
+                        break kinds.into_keys().collect();
+                    }
+                    kinds.extend(born.into_iter().map(|pid| (pid, target::PROCESS)));
+                }
+            }
+            Scope::Machine | Scope::Cgroup => code_files::all_processes(),
+        };
+        let mut files = code_files::of_processes(pids);
+        if let Some(program) = args.command.first() {
+            let known: HashSet<_> = files.iter().map(|file| file.identity).collect();
+            let of_command = code_files::of_command(program).into_iter();
+            files.extend(of_command.filter(|file| !known.contains(&file.identity)));
+        }
+        Ok(files)
     }
 
     /// Resolves when every process and thread that was named has ended; never where none was.

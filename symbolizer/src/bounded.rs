@@ -7,22 +7,24 @@ use std::os::unix::fs::FileExt;
 
 use object::{ReadCache, ReadCacheOps, ReadRef};
 
-/// What may be read of one file: 65,535 section headers are 4 MiB.
-const BUDGET_BYTES: u64 = 16 << 20;
+/// What may be read of a file's headers: 65,535 section headers are 4 MiB.
+pub(crate) const HEADERS_BYTES: u64 = 16 << 20;
 
-/// A file of which [`BUDGET_BYTES`] may be read. A sparse file can claim tables of any size at no
-/// cost to who made it, and [`ReadCache`] alone would allocate them.
+/// A file of which no more than a budget may be read. A sparse file can claim tables of any size at
+/// no cost to who made it, and [`ReadCache`] alone would allocate them.
 #[derive(Debug)]
-pub(crate) struct BoundedFile<'f> {
+pub struct BoundedFile<'f> {
     cache: ReadCache<PositionedFile<'f>>,
     remaining: Cell<u64>,
 }
 
 impl<'f> BoundedFile<'f> {
-    pub(crate) fn new(file: &'f File) -> Self {
+    /// Reads `file` within a budget in bytes.
+    #[must_use]
+    pub fn new(file: &'f File, budget_bytes: u64) -> Self {
         BoundedFile {
             cache: ReadCache::new(PositionedFile { file, position: 0 }),
-            remaining: Cell::new(BUDGET_BYTES),
+            remaining: Cell::new(budget_bytes),
         }
     }
 

@@ -14,7 +14,7 @@ use object::read::elf::{
 use object::{Endianness, FileKind};
 
 use crate::Miss;
-use crate::bounded::BoundedFile;
+use crate::bounded::{BoundedFile, HEADERS_BYTES};
 
 /// `e_ident[EI_DATA]` of this machine's files.
 const NATIVE_ORDER: u8 = if cfg!(target_endian = "little") { 1 } else { 2 };
@@ -25,7 +25,7 @@ const MAX_BUILD_ID_BYTES: usize = 64;
 /// The build id of an ELF file: the descriptor of its GNU build id note, found by the program
 /// headers, as section headers may be stripped.
 pub fn build_id(file: &File) -> Option<Vec<u8>> {
-    let data = &BoundedFile::new(file);
+    let data = &BoundedFile::new(file, HEADERS_BYTES);
     match FileKind::parse(data).ok()? {
         FileKind::Elf32 => build_id_of::<FileHeader32<Endianness>>(data),
         FileKind::Elf64 => build_id_of::<FileHeader64<Endianness>>(data),
@@ -113,7 +113,7 @@ impl Layout {
     /// Reads the headers of `file`.
     pub(crate) fn read(file: &File) -> Result<Self, Miss> {
         let class = native_class(file)?;
-        let data = &BoundedFile::new(file);
+        let data = &BoundedFile::new(file, HEADERS_BYTES);
         let layout = match class {
             Class::Elf32 => Self::parse::<FileHeader32<Endianness>>(data),
             Class::Elf64 => Self::parse::<FileHeader64<Endianness>>(data),

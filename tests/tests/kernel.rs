@@ -19,6 +19,7 @@ use profiler::{
     events::Event,
     perf::{PerCpuEvent, Rate, online_cpus},
     sideband::{Sideband, Told},
+    tables::TableSizes,
 };
 
 const HZ: u64 = 999;
@@ -111,6 +112,10 @@ fn load(scope: Scope) -> Programs {
     let sizes = Sizes {
         ring_bytes: 1 << 20,
         count_entries: 16384,
+        tables: TableSizes {
+            pages: 1,
+            blocks: 1,
+        },
     };
     Programs::load(&config(scope), sizes).unwrap()
 }
@@ -187,7 +192,7 @@ fn a_process_that_is_gone_has_told_its_file() {
     let program = std::fs::canonicalize("/bin/true").unwrap();
     let mut told = false;
     sideband.drain(|record| {
-        told |= matches!(record, Told::Mapped(_, path) if path == program);
+        told |= matches!(record, Told::Mapped { path, .. } if path == program);
     });
     assert!(told);
 }

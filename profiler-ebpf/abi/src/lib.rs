@@ -10,6 +10,7 @@ pub mod config;
 pub mod reasons;
 pub mod records;
 pub mod samples;
+pub mod tables;
 pub mod unwind;
 
 /// The most frames of a user stack that one sample holds; a deeper one is cut and marked.

@@ -60,6 +60,11 @@ reasons! {
         NoFramePointer = 3, "no frame pointer", "the code does not keep a frame pointer, so the next frame is unknown";
         Compat32 = 4, "32-bit task", "the thread runs 32-bit code, whose stacks are not walked";
         NoUserStack = 5, "no user stack", "a kernel thread, or one that is exiting, has no user stack";
+        NoUnwindRow = 6, "no unwind row", "no row of the file's unwind table covers the address";
+        TableMissing = 7, "table not loaded", "the file's unwind table is not loaded yet";
+        UnsupportedRule = 8, "unsupported rule", "the unwind table describes the frame in a way that is not understood";
+        RegisterUnknown = 9, "register unknown", "the row needs a register whose value is not known in this frame";
+        NoProgress = 10, "no progress", "the row leads to a caller that does not lie further up the stack";
     }
 }
 

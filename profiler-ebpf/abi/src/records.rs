@@ -37,7 +37,7 @@ pub mod file {
     pub const NO_MAPPING: u32 = 0;
     /// The mapping could not be read; the offset is the address.
     pub const UNREADABLE: u32 = 1;
-    /// The file could not be given a number; the offset is the address.
+    /// The file could not be given a number; the offset is that in the file.
     pub const TABLE_FULL: u32 = 2;
     /// Memory without a file (a JIT's code); the offset is the address.
     pub const ANONYMOUS: u32 = 3;

@@ -1,5 +1,7 @@
 //! Machines to judge in tests.
 
+use std::collections::BTreeMap;
+
 use super::{
     capabilities::Capabilities,
     machine::{Attempt, Essentials, Machine, Settings},
@@ -21,6 +23,7 @@ pub(super) fn good() -> Machine {
         online_cpus: vec![0, 1, 2, 5],
         offsets: Attempt::Works,
         kernel_programs: Attempt::Works,
+        verified_instructions: BTreeMap::from([("on_cpu".to_owned(), 20_000)]),
         cpu_clock: Attempt::Works,
         cycles: Attempt::Works,
         settings: Settings {
@@ -44,6 +47,7 @@ pub(super) fn unprivileged() -> Machine {
     machine.essentials.uid = 1000;
     machine.essentials.capabilities = Capabilities::NONE;
     machine.kernel_programs = fails("Operation not permitted (os error 1)");
+    machine.verified_instructions = BTreeMap::new();
     machine.cpu_clock = fails("Permission denied (os error 13)");
     machine.cycles = machine.cpu_clock.clone();
     machine.kernel_addresses = false;

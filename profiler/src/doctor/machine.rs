@@ -1,5 +1,7 @@
 //! What was read of the machine: facts only, no judgement.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::capabilities::Capabilities;
@@ -85,6 +87,9 @@ pub struct Machine {
     pub offsets: Attempt,
     /// Loading and attaching the kernel programs of a recording, on every CPU, without starting.
     pub kernel_programs: Attempt,
+    /// Instructions that the kernel's verifier went through for each kernel program; empty where
+    /// they do not load.
+    pub verified_instructions: BTreeMap<String, u32>,
     /// Opening the event `cpu-clock` on every CPU.
     pub cpu_clock: Attempt,
     /// Opening the event `cycles` on one CPU.

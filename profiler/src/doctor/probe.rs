@@ -1,6 +1,7 @@
 //! Reads the machine. Nothing is judged here, and what cannot be read is a fact too.
 
 use std::{
+    collections::BTreeMap,
     ffi::CStr,
     fs::{self, File},
     io::{self, BufRead, BufReader},
@@ -20,6 +21,7 @@ use crate::{
     btf::{self, Btf},
     events::Event,
     perf::{PerCpuEvent, Rate, online_cpus},
+    tables::TableSizes,
 };
 
 /// Samples a second on each CPU: what a recording takes where nothing else is asked for.
@@ -28,6 +30,10 @@ const RATE: Rate = Rate::Hz(crate::sampling::DEFAULT_HZ);
 const SIZES: Sizes = Sizes {
     ring_bytes: 4096,
     count_entries: 16,
+    tables: TableSizes {
+        pages: 1,
+        blocks: 1,
+    },
 };
 /// The inodes of the namespaces that the machine starts with: `linux/proc_ns.h`.
 const INITIAL_USER_NAMESPACE: u64 = 0xefff_fffd;
@@ -69,11 +75,12 @@ pub fn essentials() -> Result<Essentials> {
 pub fn machine() -> Result<Machine> {
     let online_cpus = online_cpus()?;
     let cycles = Event::by_name("cycles")?;
-    let (offsets, kernel_programs) = programs(&online_cpus);
+    let (offsets, loaded) = programs(&online_cpus);
     Ok(Machine {
         essentials: essentials()?,
         offsets,
-        kernel_programs,
+        verified_instructions: loaded.as_ref().cloned().unwrap_or_default(),
+        kernel_programs: loaded.into(),
         cpu_clock: opens(&Event::cpu_clock(), &online_cpus),
         cycles: opens(&cycles, online_cpus.get(..1).unwrap_or_default()),
         online_cpus,
@@ -119,7 +126,7 @@ fn chosen(levels: &str) -> Option<String> {
 
 /// Finding the offsets, then loading and attaching as a recording does. Dropping the programs
 /// removes all of it.
-fn programs(cpus: &[u32]) -> (Attempt, Attempt) {
+fn programs(cpus: &[u32]) -> (Attempt, Result<BTreeMap<String, u32>>) {
     let offsets = Btf::of_kernel().and_then(|btf| btf::offsets(&btf));
     let loaded = match &offsets {
         Ok(offsets) => load(
@@ -127,23 +134,25 @@ fn programs(cpus: &[u32]) -> (Attempt, Attempt) {
                 hash_seed: [0; 2],
                 cgroup_id: 0,
                 cgroup_level: 0,
-                scope: Scope::Machine as u32,
+                // The scope for which the programs do most.
+                scope: Scope::Tasks as u32,
                 offsets: *offsets,
             },
             cpus,
         ),
         Err(_) => Err(anyhow!("the kernel's type information is needed first")),
     };
-    (offsets.into(), loaded.into())
+    (offsets.into(), loaded)
 }
 
-fn load(config: &Config, cpus: &[u32]) -> Result<()> {
+/// Loads and attaches, and gives the instructions that were verified.
+fn load(config: &Config, cpus: &[u32]) -> Result<BTreeMap<String, u32>> {
     let mut programs = Programs::load(config, SIZES)?;
     programs.follow_processes()?;
     for event in open(&Event::cpu_clock(), cpus)? {
         programs.sample_on(event.as_fd(), 0)?;
     }
-    Ok(())
+    programs.verified_instructions()
 }
 
 fn opens(event: &Event, cpus: &[u32]) -> Attempt {
@@ -233,12 +242,21 @@ mod tests {
         assert_eq!(mount_point(mounts, "proc"), None);
     }
 
-    /// This machine, as root, is one on which the programs load on every CPU.
+    /// This machine, as root, is one on which the programs load on every CPU, and the kernel tells
+    /// what it verified.
     #[test]
     fn the_programs_load_on_this_machine() {
         let machine = machine().unwrap();
         assert_eq!(machine.offsets, Attempt::Works);
         assert_eq!(machine.kernel_programs, Attempt::Works);
+        let names: Vec<_> = machine.verified_instructions.keys().collect();
+        assert_eq!(names, ["on_cpu", "process_fork", "process_free"]);
+        assert!(
+            machine
+                .verified_instructions
+                .values()
+                .all(|&count| count > 0)
+        );
         assert_eq!(machine.cpu_clock, Attempt::Works);
         assert!(!machine.online_cpus.is_empty());
         assert!(machine.essentials.capabilities.lacking().is_empty());

@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use anyhow::Result;
 
+use serde::Serialize;
+
 use super::findings::{Finding, Report};
 
 /// One aligned line for each finding, with what mends it below, and the verdict last.
@@ -44,7 +46,7 @@ fn mend(earlier: &[Finding], finding: &Finding) -> Option<String> {
 ///
 /// # Errors
 /// Where a fact has no form in JSON.
-pub fn json(report: &Report) -> Result<String> {
+pub fn json(report: &impl Serialize) -> Result<String> {
     let mut json = serde_json::to_string_pretty(report)?;
     json.push('\n');
     Ok(json)

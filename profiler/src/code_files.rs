@@ -1,0 +1,319 @@
+//! The files whose code is about to run: those that processes map already, and those of a command
+//! before it is started.
+
+use std::{
+    collections::{HashMap, HashSet},
+    env,
+    ffi::OsStr,
+    fs::{self, File},
+    os::{
+        fd::AsRawFd,
+        unix::{ffi::OsStrExt, fs::MetadataExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use abi::records::FileIdentity;
+use object::{
+    Endianness,
+    elf::{DynamicTag, FileHeader64},
+    read::{
+        ReadCache,
+        elf::{Dyn, FileHeader, ProgramHeader},
+    },
+};
+
+use crate::files::{open, open_same};
+
+/// `FS_IOC_GETVERSION` of `linux/fs.h`: `_IOR('v', 1, long)`; the kernel stores an `int`.
+const GET_VERSION: libc::c_ulong = 0x8008_7601;
+/// Where the loader looks for libraries, as Debian, Fedora and others build it.
+const LIBRARY_FOLDERS: &[&str] = &[
+    "/lib/x86_64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu",
+    "/lib64",
+    "/usr/lib64",
+    "/lib",
+    "/usr/lib",
+];
+/// More libraries than any program needs.
+const MAX_LIBRARIES: usize = 1024;
+
+/// A file of code, open.
+#[derive(Debug)]
+pub struct CodeFile {
+    /// What the kernel programs call it.
+    pub identity: FileIdentity,
+    /// Where it was found.
+    pub path: PathBuf,
+    /// The file.
+    pub file: File,
+}
+
+/// The files that processes map as code, each once.
+#[must_use]
+pub fn of_processes(pids: impl IntoIterator<Item = u32>) -> Vec<CodeFile> {
+    let mut found = HashMap::new();
+    for pid in pids {
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+        for line in maps.lines() {
+            let Some(mapped) = Mapped::parse(line) else {
+                continue;
+            };
+            let key = (mapped.device, mapped.inode);
+            if let std::collections::hash_map::Entry::Vacant(entry) = found.entry(key)
+                && let Some(file) = mapped.open(pid)
+            {
+                entry.insert(file);
+            }
+        }
+    }
+    found.into_values().collect()
+}
+
+/// The processes that there are.
+#[must_use]
+pub fn all_processes() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// A line of `/proc/PID/maps` that stands for code of a file.
+#[derive(Debug, PartialEq, Eq)]
+struct Mapped<'a> {
+    range: &'a str,
+    device: u32,
+    inode: u64,
+    path: &'a str,
+}
+
+impl<'a> Mapped<'a> {
+    /// `start-end perms offset major:minor inode path`, see `proc_pid_maps(5)`.
+    fn parse(line: &'a str) -> Option<Self> {
+        let mut fields = line.splitn(6, ' ');
+        let (range, permissions) = (fields.next()?, fields.next()?);
+        let (_offset, device, inode) = (fields.next()?, fields.next()?, fields.next()?);
+        let (major, minor) = device.split_once(':')?;
+        let number = |digits| u32::from_str_radix(digits, 16).ok();
+        let mapped = Self {
+            range,
+            device: (number(major)? << 20) | number(minor)?,
+            inode: inode.parse().ok()?,
+            path: fields.next().unwrap_or_default().trim_start(),
+        };
+        (permissions.contains('x') && mapped.inode != 0).then_some(mapped)
+    }
+
+    fn open(&self, pid: u32) -> Option<CodeFile> {
+        let mut identity = FileIdentity {
+            inode: self.inode,
+            device: self.device,
+            generation: 0,
+        };
+        let link = PathBuf::from(format!("/proc/{pid}/map_files/{}", self.range));
+        let file = open(&link, &identity)?;
+        identity.generation = generation(&file);
+        Some(CodeFile {
+            identity,
+            path: PathBuf::from(self.path),
+            file,
+        })
+    }
+}
+
+/// Which of the files that had the same inode number one after another it is; 0 where the file
+/// system does not tell.
+fn generation(file: &File) -> u32 {
+    let mut version: libc::c_long = 0;
+    // SAFETY: the call writes at most a `long`.
+    let failed = unsafe { libc::ioctl(file.as_raw_fd(), GET_VERSION, &raw mut version) };
+    if failed == 0 { version as u32 } else { 0 }
+}
+
+/// The files of a command: the program, its loader, and the libraries that it names, found as the
+/// loader finds them. What it loads later is met when it runs.
+#[must_use]
+pub fn of_command(program: &OsStr) -> Vec<CodeFile> {
+    let mut files = Vec::new();
+    let mut seen = HashSet::new();
+    let mut waiting: Vec<PathBuf> = program_path(program).into_iter().collect();
+    while let Some(path) = waiting.pop() {
+        let Some(file) = at(&path).filter(|file| seen.insert(file.identity)) else {
+            continue;
+        };
+        if files.len() < MAX_LIBRARIES {
+            waiting.extend(needed(&file.file, &path));
+            files.push(file);
+        }
+    }
+    files
+}
+
+/// A file at a path, if it is the one that is meant.
+#[must_use]
+pub fn same(identity: FileIdentity, path: &Path) -> Option<CodeFile> {
+    let file = open_same(path, &identity)?;
+    let path = path.to_owned();
+    Some(CodeFile {
+        identity,
+        path,
+        file,
+    })
+}
+
+fn at(path: &Path) -> Option<CodeFile> {
+    let data = fs::metadata(path).ok()?;
+    let device = (libc::major(data.dev()) << 20) | libc::minor(data.dev());
+    let mut identity = FileIdentity {
+        inode: data.ino(),
+        device,
+        generation: 0,
+    };
+    let file = open(path, &identity)?;
+    identity.generation = generation(&file);
+    Some(CodeFile {
+        identity,
+        path: path.to_owned(),
+        file,
+    })
+}
+
+/// Where a command is, by `PATH`; the interpreter of a script stands for the script.
+fn program_path(program: &OsStr) -> Option<PathBuf> {
+    let path = if program.as_bytes().contains(&b'/') {
+        PathBuf::from(program)
+    } else {
+        let folders = env::var_os("PATH")?;
+        env::split_paths(&folders)
+            .map(|folder| folder.join(program))
+            .find(|path| path.is_file())?
+    };
+    Some(interpreter(&path).unwrap_or(path))
+}
+
+/// The interpreter that the first line of a script names.
+fn interpreter(path: &Path) -> Option<PathBuf> {
+    use std::io::Read;
+    let mut start = Vec::new();
+    let identity = at(path)?;
+    identity.file.take(256).read_to_end(&mut start).ok()?;
+    let line = start
+        .strip_prefix(b"#!")?
+        .split(|&byte| byte == b'\n')
+        .next()?;
+    let words = String::from_utf8_lossy(line).into_owned();
+    let mut words = words.split_ascii_whitespace();
+    match (words.next()?, words.next()) {
+        (first, Some(name)) if first.ends_with("/env") => program_path(OsStr::new(name)),
+        (first, _) => Some(PathBuf::from(first)),
+    }
+}
+
+/// The loader and the libraries that a file asks for.
+fn needed(file: &File, path: &Path) -> Vec<PathBuf> {
+    let cache = ReadCache::new(file);
+    let Ok(header) = FileHeader64::<Endianness>::parse(&cache) else {
+        return Vec::new();
+    };
+    needed_of(header, &cache, path).unwrap_or_default()
+}
+
+fn needed_of(
+    header: &FileHeader64<Endianness>,
+    data: &ReadCache<&File>,
+    path: &Path,
+) -> object::read::Result<Vec<PathBuf>> {
+    let endian = header.endian()?;
+    let segments = header.program_headers(endian, data)?;
+    let mut found = Vec::new();
+    for segment in segments {
+        if let Ok(Some(loader)) = segment.interpreter(endian, data) {
+            found.push(PathBuf::from(OsStr::from_bytes(loader)));
+        }
+    }
+    let sections = header.sections(endian, data)?;
+    let Some((dynamic, link)) = sections.dynamic(endian, data)? else {
+        return Ok(found);
+    };
+    let strings = sections.strings(endian, data, link)?;
+    let texts = |tag: DynamicTag| {
+        dynamic
+            .iter()
+            .filter(move |entry| entry.tag(endian) == tag)
+            .filter_map(move |entry| entry.string(endian, strings).ok())
+            .map(OsStr::from_bytes)
+    };
+    let own_folder = path.parent().unwrap_or(Path::new("/")).to_string_lossy();
+    let of_file = texts(object::elf::DT_RUNPATH).chain(texts(object::elf::DT_RPATH));
+    let mut folders: Vec<PathBuf> = of_file
+        .flat_map(env::split_paths)
+        .map(|folder| PathBuf::from(folder.to_string_lossy().replace("$ORIGIN", &own_folder)))
+        .collect();
+    let of_environment = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    folders.extend(env::split_paths(&of_environment));
+    folders.extend(LIBRARY_FOLDERS.iter().map(PathBuf::from));
+    for name in texts(object::elf::DT_NEEDED) {
+        let mut places = folders.iter().map(|folder| folder.join(name));
+        found.extend(places.find(|place| place.is_file()));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Code of files is found in a process's list of mappings; data and other memory is passed over.
+    #[test]
+    fn lines_of_maps_are_read() {
+        let line = "7f00-7f10 r-xp 00001000 fd:01 77                 /lib/a b.so";
+        let mapped = Mapped::parse(line).unwrap();
+        assert_eq!((mapped.range, mapped.inode), ("7f00-7f10", 77));
+        assert_eq!(
+            (mapped.device, mapped.path),
+            (0xfd << 20 | 1, "/lib/a b.so")
+        );
+        for other in [
+            "7f00-7f10 r--p 00001000 fd:01 77 /lib/a.so",
+            "7f00-7f10 r-xp 00000000 00:00 0 [vdso]",
+            "garbage",
+        ] {
+            assert_eq!(Mapped::parse(other), None, "{other}");
+        }
+    }
+
+    /// A command has its program, loader and libraries, and a script those of its interpreter.
+    #[test]
+    fn a_command_has_its_libraries() {
+        let files = of_command(OsStr::new("sh"));
+        let names: Vec<_> = files
+            .iter()
+            .map(|file| file.path.to_string_lossy().into_owned())
+            .collect();
+        assert!(
+            names.iter().any(|name| name.contains("libc.so.6")),
+            "{names:?}"
+        );
+        assert!(
+            names.iter().any(|name| name.contains("ld-linux")),
+            "{names:?}"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let script = folder.path().join("script");
+        fs::write(&script, "#!/usr/bin/env sh\n").unwrap();
+        let of_script = of_command(script.as_os_str());
+        assert_eq!(of_script.len(), files.len());
+        assert!(of_command(OsStr::new("/no/such/program")).is_empty());
+    }
+
+    /// This process maps its own program.
+    #[test]
+    fn own_files_are_found() {
+        let own = at(&env::current_exe().unwrap()).unwrap();
+        let files = of_processes([std::process::id()]);
+        assert!(files.iter().any(|file| file.identity == own.identity));
+        assert!(all_processes().contains(&std::process::id()));
+    }
+}
