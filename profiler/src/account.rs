@@ -76,7 +76,7 @@ impl EventAccount {
             account.undelivered += missing_busy;
             of_target += missing_busy as f64 * target_share(&cpu.counters);
         }
-        account.undelivered_of_target = of_target.round() as u64;
+        account.undelivered_of_target = (of_target.round() as u64).min(account.undelivered);
         account
     }
 
@@ -123,8 +123,12 @@ impl EventAccount {
         let meaning = "the host of this virtual machine ran something else on the CPU";
         ledger.push(RowKind::Elsewhere, &name, self.undelivered_stolen, meaning);
         let name = format!("tick not delivered{of}");
-        let meaning = "the CPU was busy, and the kernel ran no program for a tick that was due";
-        ledger.push(RowKind::Lost, &name, self.undelivered, meaning);
+        let meaning = "the target's part of the ticks that were due and for which no program ran";
+        ledger.push(RowKind::Lost, &name, self.undelivered_of_target, meaning);
+        let name = format!("tick of others not delivered{of}");
+        let meaning = "the other part, by what else ran on the same CPU";
+        let of_others = self.undelivered - self.undelivered_of_target;
+        ledger.push(RowKind::Elsewhere, &name, of_others, meaning);
         for &end in StackEnd::ALL {
             let meaning = format!("user stacks that ended so: {}", end.meaning());
             let count = self.counters.ends[end as usize];
@@ -204,7 +208,7 @@ pub fn ledger(
     note(
         "mappings not told",
         collected.sideband_lost + collected.files.paths_dropped,
-        "files of which the kernel could not tell the path",
+        "records of mapped files that found no room; what only short-lived processes map may lack names",
     );
     note(
         "unwind tables",

@@ -7,7 +7,7 @@ use std::{
 };
 
 use abi::{
-    config::{Config, Target},
+    config::{Config, Target, target},
     reasons::{Counters, EventState},
     records::FileIdentity,
     samples::{SampleCount, SampleKey},
@@ -16,7 +16,7 @@ use abi::{
 use anyhow::{Context, Result, anyhow};
 use aya::{
     Ebpf, EbpfLoader, Pod,
-    maps::{Array, HashMap as BpfHashMap, Map, MapData, PerCpuArray, RingBuf},
+    maps::{Array, HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray, RingBuf},
     programs::{PerfEvent, RawTracePoint},
 };
 
@@ -124,6 +124,20 @@ impl Programs {
         targets
             .insert(number, Plain(target), 0)
             .with_context(|| format!("failed to make {number} a target"))
+    }
+
+    /// Whether a process is a target already, because it was added or because it was followed.
+    ///
+    /// # Errors
+    /// Where the map cannot be read.
+    pub fn is_target_process(&self, number: u32) -> Result<bool> {
+        let map = self.ebpf.map("TARGETS").context("no map `TARGETS`")?;
+        let targets = BpfHashMap::<_, u32, Plain<Target>>::try_from(map)?;
+        match targets.get(&number, 0) {
+            Ok(found) => Ok(found.0.kind & target::PROCESS != 0),
+            Err(MapError::KeyNotFound) => Ok(false),
+            Err(error) => Err(error).context("failed to read the map of targets"),
+        }
     }
 
     /// Whether a process is a target, named or followed.

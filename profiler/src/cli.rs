@@ -36,6 +36,9 @@ pub struct DoctorArgs {
 
 /// `timesink record`
 #[derive(Args, Debug)]
+#[command(
+    override_usage = "timesink record [OPTIONS] <-p PID | -t TID | --cgroup PATH | -a | -- COMMAND [ARGUMENT]...>"
+)]
 #[command(group = clap::ArgGroup::new("target").args(["pid", "tid", "cgroup", "all", "command"]).required(true).multiple(true))]
 pub struct RecordArgs {
     /// Record this process, its threads and its children (may be repeated)

@@ -1,8 +1,4 @@
 //! From what was recorded to the files and the words on the terminal.
-#![allow(
-    clippy::print_stderr,
-    reason = "this is where the program talks to its user"
-)]
 
 use std::{
     path::Path,
@@ -19,7 +15,7 @@ use crate::{
     cli::RecordArgs,
     outputs::Outputs,
     record::Recorded,
-    report::Report,
+    report::{Report, tell},
     resolve::{Findings, add_lost, resolve},
     sampling::Sampling,
 };
@@ -43,17 +39,47 @@ pub fn finish(
     report.finish();
     let written = outputs.write(&profile, |path, bytes| {
         if path != Path::new("-") {
-            eprintln!("timesink: wrote `{}`, {bytes} bytes", path.display());
+            let path = path.display();
+            tell(format_args!("timesink: wrote `{path}`, {bytes} bytes\n"));
         }
     });
     if outputs.is_default {
-        eprint!("{}", hottest(&profile, HOTTEST));
+        tell(format_args!("{}", hottest(&profile, HOTTEST)));
     }
-    eprint!("{}", shown(&profile.ledger, args.verbose));
+    tell(format_args!("timesink: {}\n", summary(&profile)));
+    tell(format_args!("{}", shown(&profile.ledger, args.verbose)));
+    if let Some(words) = partial(recorded, outputs) {
+        tell(format_args!("timesink: {words}\n"));
+    }
     for warning in warnings(&profile.ledger, &findings) {
-        eprintln!("timesink: warning: {warning}");
+        tell(format_args!("timesink: warning: {warning}\n"));
     }
     written
+}
+
+/// What was counted and for how long, and the ledger in one line.
+fn summary(profile: &Profile) -> String {
+    let Meta {
+        event,
+        duration_nanos,
+        ..
+    } = profile.meta();
+    let seconds = *duration_nanos as f64 / 1e9;
+    format!("{event}, {seconds:.1} s: {}", profile.ledger.summary())
+}
+
+/// That some of the outputs show one event of several.
+fn partial(recorded: &Recorded, outputs: &Outputs) -> Option<String> {
+    let [(first, _), _, ..] = recorded.events.as_slice() else {
+        return None;
+    };
+    let is_partial = outputs.has(Format::Svg) || outputs.has(Format::Folded);
+    is_partial.then(|| {
+        format!(
+            "flame graphs and folded stacks show the first event, {}; a .pb.gz holds all of them",
+            first.event.name
+        )
+    })
 }
 
 /// The ledger without the rows that say nothing, unless all were asked for.

@@ -1,8 +1,4 @@
 //! timesink: where does the time go?
-#![allow(
-    clippy::print_stderr,
-    reason = "this is where the program talks to its user"
-)]
 
 use std::process::ExitCode;
 
@@ -15,7 +11,7 @@ use profiler::{
     finish::finish,
     outputs::{Outputs, stop_writing},
     record::{Stop, record},
-    report::{Report, Signals},
+    report::{Report, Signals, tell},
 };
 
 /// What a shell tells of a command that Ctrl-C ended.
@@ -29,7 +25,7 @@ fn main() -> ExitCode {
     match done {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            eprintln!("timesink: {error:#}");
+            tell(format_args!("timesink: {error:#}\n"));
             ExitCode::FAILURE
         }
     }
@@ -45,7 +41,8 @@ fn run(args: RecordArgs) -> Result<u8> {
         .build()?;
     runtime.block_on(async {
         let mut signals = Signals::listen()?;
-        let recorded = record(&args, &mut signals, &mut report).await?;
+        let recorded = record(&args, &mut signals, &mut report).await;
+        let recorded = recorded.inspect_err(|_| report.finish())?;
         let stop = recorded.stop;
         let finished = tokio::task::spawn_blocking(move || {
             let done = finish(&recorded, &args, &outputs, &report);
@@ -68,10 +65,13 @@ fn run(args: RecordArgs) -> Result<u8> {
 async fn give_up(signals: &mut Signals, stop: Stop) {
     if stop != Stop::Asked {
         signals.next().await;
-        eprintln!("timesink: the profile is being written; Ctrl-C again gives it up");
+        let words = "the profile is being written; Ctrl-C again gives it up";
+        tell(format_args!("timesink: {words}\n"));
     }
     signals.next().await;
     let _writing = stop_writing();
-    eprintln!("timesink: given up; nothing more is written");
+    tell(format_args!(
+        "timesink: given up; nothing more is written\n"
+    ));
     std::process::exit(GAVE_UP);
 }

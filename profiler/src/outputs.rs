@@ -96,8 +96,12 @@ impl Output {
         self.format.encoder().encode(profile, &mut bytes)?;
         if self.path == Path::new("-") {
             let mut stdout = io::stdout().lock();
-            stdout.write_all(&bytes)?;
-            stdout.flush()?;
+            let written = stdout.write_all(&bytes).and_then(|()| stdout.flush());
+            // Who reads no further, as `head` does, has what it wanted.
+            written.or_else(|error| match error.kind() {
+                io::ErrorKind::BrokenPipe => Ok(()),
+                _ => Err(error),
+            })?;
         } else if is_special(&self.path) {
             OpenOptions::new()
                 .write(true)
@@ -105,9 +109,7 @@ impl Output {
                 .write_all(&bytes)?;
         } else {
             let _writing = stop_writing();
-            // Through a link, not in its place.
-            let path = self.path.canonicalize().unwrap_or(self.path.clone());
-            put(&path, &bytes)?;
+            put(&behind_link(&self.path)?, &bytes)?;
         }
         Ok(bytes.len())
     }
@@ -138,9 +140,22 @@ fn check_place(path: &Path) -> Result<()> {
     if path.is_dir() {
         bail!("failed to write `{}`: it is a folder", path.display());
     }
-    tempfile::tempfile_in(folder_of(path))
+    let place = behind_link(path)
+        .with_context(|| format!("failed to write through the link `{}`", path.display()))?;
+    tempfile::tempfile_in(folder_of(&place))
         .with_context(|| format!("failed to write in the folder of `{}`", path.display()))?;
     Ok(())
+}
+
+/// The file that is written: that behind a link, not the link in its place. The link is opened and
+/// not only read, so that the kernel's own rules hold, by which root follows no link that somebody
+/// else has laid in a folder such as `/tmp`.
+fn behind_link(path: &Path) -> io::Result<PathBuf> {
+    if !path.is_symlink() {
+        return Ok(path.to_owned());
+    }
+    let file = OpenOptions::new().write(true).open(path)?;
+    fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 fn folder_of(path: &Path) -> &Path {

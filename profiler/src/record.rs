@@ -2,7 +2,7 @@
 
 use std::{
     future::pending,
-    os::fd::AsFd,
+    os::{fd::AsFd, unix::process::ExitStatusExt},
     process::ExitStatus,
     time::{Duration, Instant, SystemTime},
 };
@@ -33,8 +33,13 @@ use crate::{
     watch::watch,
 };
 
-/// How often the counts are taken and the rings emptied, if nothing asks for it earlier.
+/// How often the counts are taken.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// How often the rings are emptied, if nothing asks for it earlier: programs that are started by the
+/// thousand fill that of their mappings in a fifth of a second.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(100);
+/// Within this time of a signal that went to the command too, it reaches the recorder.
+const SAME_MOMENT: Duration = Duration::from_millis(50);
 
 /// What a recording gave.
 #[derive(Debug)]
@@ -139,10 +144,24 @@ async fn stopped(
         () = tokio::time::sleep(duration.unwrap_or(Duration::MAX)) => Ok(Stop::Time),
         () = signals.next() => Ok(Stop::Asked),
         status = command_ended => {
-            Ok(Stop::CommandEnded(status.context("failed to wait for the command")?))
+            let status = status.context("failed to wait for the command")?;
+            Ok(match asked_too(status, signals).await {
+                true => Stop::Asked,
+                false => Stop::CommandEnded(status),
+            })
         }
         ended = targets.ended(), if !is_command => ended.map(|()| Stop::TargetsEnded),
     }
+}
+
+/// Whether a command that died of a signal died of one that asks the recorder for the end: Ctrl-C on a
+/// terminal goes to both, and the command may be gone before the recorder is told.
+async fn asked_too(status: ExitStatus, signals: &mut Signals) -> bool {
+    let asks = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP].map(Some);
+    asks.contains(&status.signal())
+        && tokio::time::timeout(SAME_MOMENT, signals.next())
+            .await
+            .is_ok()
 }
 
 /// The attached programs and all that comes out of them.
@@ -225,6 +244,7 @@ impl Session {
     ) -> Result<Stop> {
         tokio::pin!(stopped);
         let mut tick = tokio::time::interval(INTERVAL);
+        let mut drain = tokio::time::interval(DRAIN_INTERVAL);
         loop {
             tokio::select! {
                 stop = &mut stopped => return stop,
@@ -232,6 +252,7 @@ impl Session {
                     ready.context("failed to wait for the ring")?.clear_ready();
                     self.drain();
                 }
+                _ = drain.tick() => self.drain(),
                 found = self.builder.found.recv() => {
                     let found = found.context("failed to build unwind tables")?;
                     report.tables(std::slice::from_ref(&found));

@@ -1,18 +1,21 @@
 //! What is said while a recording goes on, and the signals that stop it.
-#![allow(
-    clippy::print_stderr,
-    reason = "this is where the program talks to its user"
-)]
 
 use std::{
-    io::{IsTerminal, stderr},
-    time::{Duration, Instant},
+    fmt,
+    io::{IsTerminal, Write, stderr},
+    time::Instant,
 };
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::tables::{Built, Found};
+
+/// Writes to standard error. Where nobody can read it any more, as after a terminal was closed, the
+/// work goes on in silence: a profile is worth more than the words about it.
+pub fn tell(words: fmt::Arguments<'_>) {
+    let _unread = stderr().write_fmt(words);
+}
 
 /// Says what is being done: on a terminal in one line that is written over, else only with `-v`.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ impl Report {
     pub fn preparing(&self) {
         self.say("building unwind tables");
         if self.is_live() {
-            eprint!("\r\x1b[Ktimesink: building unwind tables");
+            tell(format_args!("\r\x1b[Ktimesink: building unwind tables"));
         }
     }
 
@@ -76,7 +79,8 @@ impl Report {
     pub fn say(&self, what: &str) {
         if self.verbose {
             let elapsed = self.began.elapsed();
-            eprintln!("timesink: {what} [{:.3} s]", elapsed.as_secs_f64());
+            let seconds = elapsed.as_secs_f64();
+            tell(format_args!("timesink: {what} [{seconds:.3} s]\n"));
         }
     }
 
@@ -89,21 +93,39 @@ impl Report {
     /// How far it is.
     pub fn progress(&self, what: &str) {
         let seconds = self.began.elapsed().as_secs();
-        eprint!("\r\x1b[Ktimesink: {}, {seconds} s, {what}", self.what);
+        let line = format!("timesink: {}, {seconds} s, {what}", self.what);
+        tell(format_args!("\r\x1b[K{}", cut(&line, columns())));
     }
 
     /// Ends the line that was written over.
     pub fn finish(&self) {
         if self.is_live() {
-            eprint!("\r\x1b[K");
+            tell(format_args!("\r\x1b[K"));
         }
     }
+}
 
-    /// How long ago sampling began.
-    #[must_use]
-    pub fn elapsed(&self) -> Duration {
-        self.began.elapsed()
+/// How many characters a line of the terminal holds; one that does not tell is taken for wide.
+fn columns() -> usize {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: the call fills the struct that it is given.
+    let answer = unsafe { libc::ioctl(libc::STDERR_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    match size.ws_col {
+        0 => usize::MAX,
+        columns if answer == 0 => usize::from(columns),
+        _ => usize::MAX,
     }
+}
+
+/// What fits before the last column: a line that goes over the edge could not be written over.
+fn cut(line: &str, columns: usize) -> &str {
+    let end = line.char_indices().nth(columns.saturating_sub(1));
+    end.map_or(line, |(end, _)| &line[..end])
 }
 
 /// The signals that ask for an end.
@@ -135,5 +157,21 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.hang_up.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A line is cut before the edge of the terminal, between characters, and not where there is
+    /// no edge.
+    #[test]
+    fn a_line_stays_on_its_row() {
+        assert_eq!(cut("12345", 6), "12345");
+        assert_eq!(cut("12345", 5), "1234");
+        assert_eq!(cut("ä…ö", 3), "ä…");
+        assert_eq!(cut("12345", usize::MAX), "12345");
+        assert_eq!(cut("12345", 0), "");
     }
 }

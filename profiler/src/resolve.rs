@@ -142,7 +142,7 @@ impl Stacks {
         let is_entry = outermost.is_some_and(|named| named.is_entry);
         self.findings.user += samples;
         match StackEnd::from_number(stack.end) {
-            Some(end) if end.is_whole() || (is_entry && end != StackEnd::Truncated) => {}
+            Some(end) if is_whole(end, stack.frames.len(), is_entry) => {}
             end => {
                 self.findings.incomplete += samples;
                 frames.push(match end {
@@ -178,6 +178,17 @@ impl Stacks {
     }
 }
 
+/// Whether the outermost frame of a stack is known to be there. Code that keeps frame pointers marks it
+/// by one of 0; where the running function itself has a 0, the code may as well use the register for
+/// something else.
+const fn is_whole(end: StackEnd, frames: usize, is_entry: bool) -> bool {
+    match end {
+        StackEnd::Truncated => false,
+        StackEnd::Outermost if frames < 2 => is_entry,
+        _ => is_entry || end.is_whole(),
+    }
+}
+
 /// 1 for a shared library, more than any number of libraries for a program.
 fn program_first(profile: &Profile, mapping: MappingId) -> u64 {
     let mapping = profile.mapping(mapping);
@@ -185,5 +196,22 @@ fn program_first(profile: &Profile, mapping: MappingId) -> u64 {
     match mapping.kind {
         MappingKind::File if !is_library => 1 << 20,
         _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A lone frame is whole only in a function in which stacks begin, and a cut stack never is.
+    #[test]
+    fn a_lone_frame_is_no_whole_stack() {
+        assert!(is_whole(StackEnd::Outermost, 2, false));
+        assert!(is_whole(StackEnd::Outermost, 1, true));
+        assert!(!is_whole(StackEnd::Outermost, 1, false));
+        assert!(is_whole(StackEnd::NoFramePointer, 5, true));
+        assert!(!is_whole(StackEnd::NoFramePointer, 5, false));
+        assert!(!is_whole(StackEnd::Truncated, 512, true));
+        assert!(is_whole(StackEnd::NoUserStack, 0, false));
     }
 }

@@ -15,6 +15,8 @@ use crate::{
 /// Samples a second on each CPU where nothing else is asked for.
 pub const DEFAULT_HZ: u64 = 99;
 const NS_PER_SECOND: u64 = 1_000_000_000;
+/// The kernel's clocks tick no faster, whatever they are asked.
+const SHORTEST_TICK_NS: u64 = 10_000;
 const MAX_RATE_FILE: &str = "/proc/sys/kernel/perf_event_max_sample_rate";
 
 /// One event and when it is sampled.
@@ -39,13 +41,16 @@ impl Sampling {
         };
         check_rate(rate)?;
         if args.event.is_empty() {
-            return Ok(vec![Self::default_at(rate)]);
+            let sampling = Self::default_at(rate);
+            sampling.check_tick()?;
+            return Ok(vec![sampling]);
         }
         let mut samplings: Vec<Self> = Vec::new();
         for name in &args.event {
             let event = Event::by_name(name)?;
             let sampling = Self { event, rate };
             if !samplings.contains(&sampling) {
+                sampling.check_tick()?;
                 sampling.probe().map_err(|error| sampling.explain(error))?;
                 samplings.push(sampling);
             }
@@ -72,7 +77,23 @@ impl Sampling {
     /// Opens the event for a moment.
     fn probe(&self) -> io::Result<()> {
         let cpu = online_cpus()?.into_iter().next().unwrap_or(0);
-        PerCpuEvent::open(&self.event, self.rate, cpu).map(drop)
+        match PerCpuEvent::open(&self.event, self.rate, cpu)? {
+            Some(_) => Ok(()),
+            None => Err(io::Error::from_raw_os_error(libc::ENODEV)),
+        }
+    }
+
+    /// Says that a clock cannot tick as often as asked: the kernel would tick less often, and the
+    /// samples that it was not going to take would count as lost.
+    fn check_tick(&self) -> Result<()> {
+        match self.rate {
+            Rate::Period(ns) if self.is_clock() && ns < SHORTEST_TICK_NS => Err(anyhow!(
+                "failed to sample `{}` every {ns} ns: the kernel's clocks tick every \
+                 {SHORTEST_TICK_NS} ns at most; use `-c {SHORTEST_TICK_NS}` or more",
+                self.event.name
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn explain(&self, error: io::Error) -> anyhow::Error {
@@ -94,7 +115,9 @@ impl Sampling {
     pub fn fixed_period(&self) -> Option<u64> {
         match (self.rate, self.event.measure) {
             (Rate::Period(period), _) => Some(period),
-            (Rate::Hz(hz), Measure::Nanoseconds) => Some(NS_PER_SECOND / hz),
+            (Rate::Hz(hz), Measure::Nanoseconds) => {
+                Some((NS_PER_SECOND / hz).max(SHORTEST_TICK_NS))
+            }
             (Rate::Hz(_), Measure::Cycles | Measure::Count) => None,
         }
     }
@@ -255,5 +278,17 @@ mod tests {
             Some(10_101_010)
         );
         assert_eq!(sampling("page-faults", Rate::Hz(99)).period(), None);
+    }
+
+    /// A clock that is asked for more ticks than it has promises those that it has, or is refused.
+    #[test]
+    fn clocks_have_a_shortest_tick() {
+        let fastest = sampling("cpu-clock", Rate::Hz(1_000_000));
+        assert_eq!(fastest.fixed_period(), Some(SHORTEST_TICK_NS));
+        let check = |name, ns| sampling(name, Rate::Period(ns)).check_tick();
+        let error = check("cpu-clock", 9_999).unwrap_err().to_string();
+        assert!(error.contains("-c 10000"), "{error}");
+        assert!(check("task-clock", 1).is_err());
+        assert!(check("cpu-clock", 10_000).is_ok() && check("page-faults", 1).is_ok());
     }
 }

@@ -87,14 +87,20 @@ impl Targets {
         for (&number, &kind) in &kinds {
             programs.add_target(number, target_of(kind))?;
         }
-        // The children that a target has already. Those born from here on are followed by the
-        // kernel programs, and those born while `/proc` was read are found the next time round.
+        // The children that a target has already. Those that a target bears from here on are followed
+        // by the kernel programs, and those that a child bore before it became one are found the next
+        // time round.
         loop {
-            let born = children(&kinds)?;
-            if born.is_empty() {
+            let mut unknown = Vec::new();
+            for number in children(&kinds)? {
+                if !programs.is_target_process(number)? {
+                    unknown.push(number);
+                }
+            }
+            if unknown.is_empty() {
                 return Ok(());
             }
-            for number in born {
+            for number in unknown {
                 let kind = kinds.entry(number).or_default();
                 *kind |= target::PROCESS;
                 programs.add_target(number, target_of(*kind))?;
@@ -167,8 +173,10 @@ fn children(targets: &BTreeMap<u32, u32>) -> Result<Vec<u32>> {
         let Some(number) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
-        let stat = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
-        if parent(&stat).is_some_and(|parent| is_process(&parent)) && !is_process(&number) {
+        let stat = fs::read(format!("/proc/{number}/stat")).unwrap_or_default();
+        if parent(&String::from_utf8_lossy(&stat)).is_some_and(|parent| is_process(&parent))
+            && !is_process(&number)
+        {
             children.push(number);
         }
     }
@@ -236,8 +244,9 @@ fn is_thread(number: u32) -> bool {
 }
 
 fn process_of(thread: u32) -> io::Result<u32> {
-    let status = fs::read_to_string(format!("/proc/{thread}/status"))
+    let status = fs::read(format!("/proc/{thread}/status"))
         .map_err(|_gone| io::Error::from_raw_os_error(libc::ESRCH))?;
+    let status = String::from_utf8_lossy(&status);
     let line = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
     line.and_then(|number| number.trim().parse().ok())
         .ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
@@ -251,29 +260,31 @@ fn find_cgroup(path: &Path) -> Result<Cgroup> {
              depth of a cgroup is hidden; run it outside of the container"
         );
     }
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let root = cgroup_root(&mounts).context(
+    let mounts = fs::read("/proc/self/mountinfo")?;
+    let root = cgroup_root(&String::from_utf8_lossy(&mounts)).context(
         "failed to find the cgroup hierarchy (version 2); `mount -t cgroup2 none /sys/fs/cgroup` mounts it",
     )?;
-    let named = if path.starts_with(&root) {
-        path.to_owned()
-    } else {
-        root.join(path.strip_prefix("/").unwrap_or(path))
-    };
-    let folder = named.canonicalize().with_context(|| {
-        format!(
-            "failed to find the cgroup `{}` below `{}`",
-            path.display(),
-            root.display()
-        )
-    })?;
-    let Ok(below) = folder.strip_prefix(&root) else {
-        bail!("failed to use `{}`: it is no cgroup", path.display());
-    };
+    let folder = [path.to_owned(), below(&root, path)]
+        .iter()
+        .filter_map(|place| place.canonicalize().ok())
+        .find(|place| place.starts_with(&root) && place.is_dir())
+        .with_context(|| {
+            format!(
+                "failed to find the cgroup `{}` below `{}`",
+                path.display(),
+                root.display()
+            )
+        })?;
+    let depth = folder.strip_prefix(&root)?.components().count();
     Ok(Cgroup {
         id: fs::metadata(&folder)?.ino(),
-        level: u32::try_from(below.components().count())?,
+        level: u32::try_from(depth)?,
     })
+}
+
+/// A path as one below the root of the hierarchy, with or without a slash before it.
+fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
 /// Where the hierarchy is mounted, from the text of `/proc/PID/mountinfo`: fields by spaces, the

@@ -1,6 +1,7 @@
 //! A command, recorded into every format at once.
 
 use std::{
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -20,17 +21,17 @@ pub struct Recorded {
 
 /// Records a command to its end, with the whole ledger.
 #[must_use]
-pub fn record(options: &[&str], command: &[&str]) -> Recorded {
+pub fn record<Word: AsRef<OsStr>>(options: &[&str], command: &[Word]) -> Recorded {
     record_by(&binary(), options, command)
 }
 
 /// As [`record`], by the binary as users have it.
 #[must_use]
-pub fn record_by_release(options: &[&str], command: &[&str]) -> Recorded {
+pub fn record_by_release<Word: AsRef<OsStr>>(options: &[&str], command: &[Word]) -> Recorded {
     record_by(&release_binary(), options, command)
 }
 
-fn record_by(binary: &Path, options: &[&str], command: &[&str]) -> Recorded {
+fn record_by<Word: AsRef<OsStr>>(binary: &Path, options: &[&str], command: &[Word]) -> Recorded {
     let folder = tempfile::tempdir().unwrap();
     let outputs = ["folded", "svg", "pb.gz"].map(|end| file(folder.path(), end));
     let mut timesink = Command::new(binary);

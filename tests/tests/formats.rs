@@ -2,7 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a failure is the answer")]
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    ffi::{OsStr, OsString},
+    fs,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+    process::Command,
+};
 
 use quick_xml::{Reader, events::Event};
 use tests::{Browser, Folded, Recorded, Workload, record, require_root, tool};
@@ -192,4 +198,40 @@ fn hostile_names_do_no_harm() {
     let scripts = "return document.getElementsByTagName('script').length";
     assert_eq!(browser.run(scripts), 1);
     assert_eq!(browser.errors(), Vec::<serde_json::Value>::new());
+}
+
+/// A command whose name, folder and arguments are made to do harm breaks no line and no XML, sends no
+/// control character to the terminal, and is there with its samples.
+#[test]
+fn a_hostile_command_does_no_harm() {
+    if !require_root() {
+        return;
+    }
+    let bytes = b"x;<\n\r\x1b[2J\x07\xff\xc2\x9b\"'&]]>--";
+    let hostile = OsStr::from_bytes(bytes);
+    let folder = tempfile::tempdir().unwrap();
+    let inside = folder.path().join(hostile);
+    fs::create_dir(&inside).unwrap();
+    let program = inside.join(hostile);
+    // Copied by another process: see the tests of the doctor.
+    let busy = Workload::compile("busy");
+    let mut copy = Command::new("cp");
+    let copied = copy.arg(busy.path()).arg(&program).status().unwrap();
+    assert!(copied.success());
+    // The program takes the number that its last argument begins with.
+    let mut seconds = OsString::from("1");
+    seconds.push(hostile);
+    let command = [program.into_os_string(), "1".into(), seconds];
+    let recorded = record(&["-F", "999"], &command);
+
+    let harmful = |c: char| c.is_control() && c != '\n';
+    for text in [&recorded.folded_text(), &recorded.run.stderr] {
+        assert!(!text.contains(harmful), "{text:?}");
+    }
+    assert_well_formed(&fs::read_to_string(recorded.svg_path()).unwrap());
+    let own = recorded.folded().filter(|stack| stack.has("work"));
+    assert!(own.total() > 500, "{own:?}");
+    assert!(own.0.iter().all(|stack| stack.process.starts_with("x:<")));
+    let top = go_pprof(&recorded.pprof_path(), &["-top", "-nodecount=5"]);
+    assert!(top.contains("work"), "{top}");
 }

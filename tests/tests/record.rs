@@ -2,9 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a failure is the answer")]
 
-use std::process::Command;
+use std::{
+    fs, io,
+    os::unix::{fs::symlink, process::CommandExt},
+    process::Command,
+    time::Duration,
+};
 
-use tests::{Folded, Ledger, require_root, timesink};
+use tests::{Folded, Ledger, Running, binary, require_root, timesink};
 
 /// A busy process gives folded stacks of its own and a ledger.
 #[test]
@@ -27,6 +32,25 @@ fn a_process_gives_folded_stacks_and_a_ledger() {
     let sampled = Ledger::parse(&run.stderr).count("sampled");
     assert_eq!(folded.of_process("sh").total(), sampled);
     assert_ne!(sampled, 0);
+}
+
+/// Without `-v` and without a terminal too, the event that was counted is said, and that the folded
+/// stacks show one of two.
+#[test]
+fn events_are_named() {
+    if !require_root() {
+        return;
+    }
+    let events = ["-e", "task-clock", "-e", "page-faults"];
+    let record = ["record", "-a", "-d", "200ms", "-o", "-"];
+    let run = timesink(&[&record[..], &events].concat());
+    assert!(run.status.success(), "{}", run.stderr);
+    for words in [
+        "timesink: task-clock at 99 Hz; page-faults at 99 Hz, 0.2 s: ",
+        "show the first event, task-clock;",
+    ] {
+        assert!(run.stderr.contains(words), "{}", run.stderr);
+    }
 }
 
 /// With room for one stack in the map of counts, the rest shows as lost and the total stays.
@@ -84,4 +108,72 @@ fn bad_input_is_an_error_and_leaves_no_file() {
     assert_eq!(run.status.code(), Some(2));
     assert!(run.stderr.contains("takes some time"), "{}", run.stderr);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// A file behind a link is written and the link stays; a link to nowhere is an error at once.
+#[test]
+fn links_are_written_through() {
+    if !require_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    fs::write(place("real.folded"), "old").unwrap();
+    symlink("real.folded", place("link.folded")).unwrap();
+    symlink("nowhere.folded", place("loose.folded")).unwrap();
+    let to = |name: &str| {
+        let place = place(name);
+        let options = ["record", "-a", "-d", "1s", "-o", place.to_str().unwrap()];
+        timesink(&options)
+    };
+    let run = to("link.folded");
+    assert!(run.status.success(), "{}", run.stderr);
+    assert!(place("link.folded").is_symlink());
+    assert_ne!(fs::read_to_string(place("real.folded")).unwrap(), "old");
+
+    let run = to("loose.folded");
+    assert_eq!(run.status.code(), Some(1));
+    assert!(run.stderr.contains("through the link"), "{}", run.stderr);
+    assert!(place("loose.folded").is_symlink() && !place("nowhere.folded").exists());
+}
+
+/// Where nobody reads the words, as on a terminal that was closed, the profile is written all the same.
+#[test]
+fn a_profile_needs_no_listener() {
+    if !require_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let outputs = ["one.folded", "two.svg"].map(|name| folder.path().join(name));
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(binary());
+    command.args(["record", "-v", "-a", "-d", "200ms"]);
+    for output in &outputs {
+        command.arg("-o").arg(output);
+    }
+    assert!(command.stderr(writer).status().unwrap().success());
+    assert!(outputs.iter().all(|output| output.is_file()));
+}
+
+/// Ctrl-C on a terminal goes to the recorder and to its command at once: whichever ends first, the
+/// recording was stopped by it, and that is a success.
+#[test]
+fn an_interrupt_of_both_is_a_stop() {
+    if !require_root() {
+        return;
+    }
+    for _ in 0..10 {
+        let mut command = Command::new(binary());
+        command.args(["record", "-v", "-o", "-", "--", "sleep", "60"]);
+        command.process_group(0);
+        let mut running = Running::spawn(command);
+        running.wait_for("recording");
+        std::thread::sleep(Duration::from_millis(300));
+        let group = libc::pid_t::try_from(running.pid()).unwrap();
+        // SAFETY: the call takes no pointers; the group's leader was not waited for.
+        assert_eq!(unsafe { libc::kill(-group, libc::SIGINT) }, 0);
+        let run = running.finish();
+        assert_eq!(run.status.code(), Some(0), "{}", run.stderr);
+    }
 }
