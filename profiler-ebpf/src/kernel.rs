@@ -26,13 +26,13 @@ static CONFIG: Config = Config {
         vma_start: 0,
         vma_end: 0,
         vma_pgoff: 0,
+        vma_flags: 0,
         vma_file: 0,
         file_inode: 0,
         inode_ino: 0,
         inode_generation: 0,
         inode_sb: 0,
         sb_dev: 0,
-        padding: 0,
     },
 };
 

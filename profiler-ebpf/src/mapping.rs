@@ -113,6 +113,8 @@ const TYPE_ARANGE_64: u64 = 3;
 /// A tree of this height holds more mappings than a process may have.
 const MAX_HEIGHT: usize = 6;
 const PAGE_SHIFT: u64 = 12;
+/// `VM_EXEC` of `linux/mm.h`.
+const VM_EXEC: u64 = 4;
 
 enum Miss {
     Unmapped,
@@ -164,6 +166,11 @@ fn find(scratch: &mut Scratch, address: u64) -> Result<Mapping, Miss> {
     let end = read::<u64>(vma, config!(offsets.vma_end)).ok_or(Miss::Unreadable)?;
     if address < start || end <= address {
         return Err(Miss::Unreadable);
+    }
+    // What leads to memory that is no code was no return address.
+    let flags = read::<u64>(vma, config!(offsets.vma_flags)).ok_or(Miss::Unreadable)?;
+    if flags & VM_EXEC == 0 {
+        return Err(Miss::Unmapped);
     }
     let backing = read::<u64>(vma, config!(offsets.vma_file)).ok_or(Miss::Unreadable)?;
     let (file, table, bias) = if backing != 0 {

@@ -92,7 +92,7 @@ impl EventAccount {
         ]
     }
 
-    fn write(&self, ledger: &mut Ledger, of: &str) {
+    fn write(&self, ledger: &mut Ledger, of: &str, without: WithoutStack) {
         if let Some(expected) = self.expected {
             let name = format!("expected{of}");
             ledger.push(
@@ -108,7 +108,10 @@ impl EventAccount {
                 Outcome::Idle | Outcome::Elsewhere => RowKind::Elsewhere,
                 Outcome::ScratchBusy | Outcome::CountMapFull => RowKind::Lost,
             };
-            let count = self.counters.outcomes[outcome as usize];
+            let mut count = self.counters.outcomes[outcome as usize];
+            if outcome == Outcome::Sampled {
+                count = count.saturating_sub(without.unsent + without.overflow);
+            }
             ledger.push(
                 kind,
                 &format!("{}{of}", outcome.name()),
@@ -116,6 +119,12 @@ impl EventAccount {
                 outcome.meaning(),
             );
         }
+        let name = format!("stack not sent{of}");
+        let meaning = "the stack found no room, in the ring or in memory";
+        ledger.push(RowKind::Lost, &name, without.unsent, meaning);
+        let name = format!("thread table full{of}");
+        let meaning = "beyond the bound on threads and stacks in memory";
+        ledger.push(RowKind::Lost, &name, without.overflow, meaning);
         let name = format!("idle without a tick{of}");
         let meaning = "the CPU was idle, as the scheduler tells, and its clock did not tick";
         ledger.push(RowKind::Elsewhere, &name, self.undelivered_idle, meaning);
@@ -140,6 +149,13 @@ impl EventAccount {
             );
         }
     }
+}
+
+/// Samples that the programs counted and whose stack is not known in user space.
+#[derive(Clone, Copy, Debug)]
+struct WithoutStack {
+    unsent: u64,
+    overflow: u64,
 }
 
 /// Ticks in which the CPU was idle and which were not delivered. The scheduler's figure is exact to
@@ -172,12 +188,19 @@ pub fn ledger(
     findings: &Findings,
 ) -> Ledger {
     let mut ledger = Ledger::default();
-    for (sampling, account) in events {
+    for (number, (sampling, account)) in (0..).zip(events) {
         let of = match events.len() {
             1 => String::new(),
             _ => format!(" ({})", sampling.event.name),
         };
-        account.write(&mut ledger, &of);
+        let without_stack = WithoutStack {
+            unsent: findings.unsent.get(&number).copied().unwrap_or(0),
+            overflow: collected
+                .overflow
+                .get(&number)
+                .map_or(0, |count| count.samples),
+        };
+        account.write(&mut ledger, &of, without_stack);
     }
     let mut note = |name: &str, count: u64, meaning: &str| {
         ledger.push(RowKind::Note, name, count, meaning);
@@ -190,20 +213,9 @@ pub fn ledger(
         note(miss.name(), count, miss.meaning());
     }
     note(
-        "stack not sent",
-        findings.unsent,
-        "samples whose stack found no room, in the ring or in memory; they show as lost",
-    );
-    note(
         "stacks dropped",
         collected.stacks_dropped,
         "distinct stacks beyond the bound on memory",
-    );
-    let overflow = collected.overflow.values().map(|count| count.samples).sum();
-    note(
-        "thread table full",
-        overflow,
-        "samples beyond the bound on threads and stacks; they show as lost",
     );
     note(
         "mappings not told",
@@ -259,7 +271,7 @@ pub fn warnings(ledger: &Ledger, findings: &Findings) -> Vec<String> {
         .filter(|row| row.kind == RowKind::Got)
         .map(|row| row.count)
         .sum();
-    let lost = ledger.lost() + findings.unsent;
+    let lost = ledger.lost();
     if got + lost == 0 {
         let hint = "no samples: the target did not run on a CPU while it was recorded";
         warnings.push(hint.to_owned());
@@ -376,10 +388,17 @@ mod tests {
         );
         assert_eq!(warnings(&written, &findings), Vec::<String>::new());
         findings.incomplete = 6;
-        findings.unsent = 2;
+        findings.unsent.insert(0, 2);
         findings
             .nameless
             .insert(crate::names::Nameless::Anonymous, 51);
+        let written = ledger(
+            &events,
+            &Counters::ZERO,
+            TableCounts::default(),
+            &collected,
+            &findings,
+        );
         let said = warnings(&written, &findings).join("\n");
         for words in ["2 samples were lost", "6 of 100", "51 of 1000"] {
             assert!(said.contains(words), "{said}");

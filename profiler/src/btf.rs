@@ -223,13 +223,13 @@ pub fn offsets(btf: &Btf) -> Result<Offsets, BtfError> {
         vma_start: btf.offset("vm_area_struct", "vm_start")?,
         vma_end: btf.offset("vm_area_struct", "vm_end")?,
         vma_pgoff: btf.offset("vm_area_struct", "vm_pgoff")?,
+        vma_flags: btf.offset("vm_area_struct", "vm_flags")?,
         vma_file: btf.offset("vm_area_struct", "vm_file")?,
         file_inode: btf.offset("file", "f_inode")?,
         inode_ino: btf.offset("inode", "i_ino")?,
         inode_generation: btf.offset("inode", "i_generation")?,
         inode_sb: btf.offset("inode", "i_sb")?,
         sb_dev: btf.offset("super_block", "s_dev")?,
-        padding: 0,
     })
 }
 

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{targets::open_pidfd, watch::watch};
+use crate::{limits::Descriptors, targets::open_pidfd, watch::watch};
 
 /// A process that waits at a gate before it becomes the command. Dropped, it ends.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Waiting {
     ///
     /// # Errors
     /// Where the kernel gives no process.
-    pub fn start(words: &[OsString]) -> Result<Self> {
+    pub fn start(words: &[OsString], limit: Descriptors) -> Result<Self> {
         let Some((program, arguments)) = words.split_first() else {
             bail!("failed to start a command: there is none after `--`");
         };
@@ -40,8 +40,11 @@ impl Waiting {
         let mut command = Command::new(program);
         command.args(arguments);
         let gate_fd = gate.as_raw_fd();
-        let wait = move || wait_at(&gate_reader, gate_fd, &pid_writer);
-        // SAFETY: between fork and exec, `wait_at` makes system calls only.
+        let wait = move || {
+            limit.restore();
+            wait_at(&gate_reader, gate_fd, &pid_writer)
+        };
+        // SAFETY: between fork and exec, this makes system calls only.
         unsafe { command.pre_exec(wait) };
         // `spawn` returns only when the process has become the command.
         let spawned = std::thread::spawn(move || command.spawn());
@@ -125,14 +128,15 @@ pub fn exit_code(status: ExitStatus) -> u8 {
 mod tests {
     use super::*;
 
-    fn words(words: &[&str]) -> Vec<OsString> {
-        words.iter().map(OsString::from).collect()
+    fn start(words: &[&str]) -> Result<Waiting> {
+        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        Waiting::start(&words, Descriptors::raise())
     }
 
     /// The command keeps the number that was told, and its status comes through.
     #[test]
     fn a_command_waits_runs_and_ends() {
-        let waiting = Waiting::start(&words(&["sh", "-c", "exit 7"])).unwrap();
+        let waiting = start(&["sh", "-c", "exit 7"]).unwrap();
         let pid = waiting.pid;
         assert_ne!(pid, std::process::id());
         let mut running = waiting.go().unwrap();
@@ -148,7 +152,7 @@ mod tests {
     /// A program that is not there is an error that names it.
     #[test]
     fn a_missing_program_is_named() {
-        let error = Waiting::start(&words(&["/no/such/program"]))
+        let error = start(&["/no/such/program"])
             .and_then(Waiting::go)
             .unwrap_err();
         assert!(
@@ -162,7 +166,7 @@ mod tests {
     fn a_command_without_a_recorder_does_not_run() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ran");
-        let waiting = Waiting::start(&words(&["touch", file.to_str().unwrap()])).unwrap();
+        let waiting = start(&["touch", file.to_str().unwrap()]).unwrap();
         let Waiting { gate, spawned, .. } = waiting;
         drop(gate);
         assert!(spawned.join().unwrap().is_err());

@@ -13,6 +13,7 @@ pub mod events;
 pub mod files;
 pub mod finish;
 pub mod idle;
+pub mod limits;
 pub mod names;
 pub mod outputs;
 pub mod perf;

@@ -25,6 +25,7 @@ use crate::{
     collected::Collected,
     command::{Running, Waiting},
     idle::{Away, away},
+    limits::Descriptors,
     report::{Report, Signals},
     sampling::{Opened, Sampling},
     sideband::{Sideband, Told},
@@ -82,6 +83,7 @@ pub async fn record(
     signals: &mut Signals,
     report: &mut Report,
 ) -> Result<Recorded> {
+    let limit = Descriptors::raise();
     let targets = Targets::find(args)?;
     let samplings = Sampling::plan(args)?;
     report.preparing();
@@ -91,7 +93,7 @@ pub async fn record(
     let mut session = Session::attach(args, &targets, samplings, ready)?;
     let waiting = match args.command.as_slice() {
         [] => None,
-        words => Some(Waiting::start(words)?),
+        words => Some(Waiting::start(words, limit)?),
     };
     if let Some(waiting) = &waiting {
         let command = target_of(target::PROCESS);

@@ -23,8 +23,8 @@ pub struct Findings {
     pub user: u64,
     /// Of those, the ones whose outermost frame is not known.
     pub incomplete: u64,
-    /// Samples whose stack never arrived.
-    pub unsent: u64,
+    /// Samples whose stack never arrived, by event.
+    pub unsent: BTreeMap<u32, u64>,
     /// Frames of samples.
     pub frames: u64,
     /// Of those, the ones without a name.
@@ -112,7 +112,7 @@ impl Stacks {
         samples: u64,
     ) -> Vec<FrameId> {
         if !collected.has_stacks(key) {
-            self.findings.unsent += samples;
+            *self.findings.unsent.entry(key.event).or_default() += samples;
             return vec![self.unsent];
         }
         let mut frames = Vec::new();

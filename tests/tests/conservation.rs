@@ -21,6 +21,7 @@ fn is_close(number: u64, truth: u64) -> bool {
 fn assert_accounted(ledger: &Ledger) {
     let outcomes = Outcome::ALL.iter().map(|outcome| outcome.name());
     let names: Vec<&str> = outcomes
+        .chain(["stack not sent", "thread table full"])
         .chain(["idle without a tick", "stolen"])
         .chain(["tick not delivered", "tick of others not delivered"])
         .collect();

@@ -43,6 +43,8 @@ pub struct Offsets {
     pub vma_end: u32,
     /// `vm_area_struct.vm_pgoff`
     pub vma_pgoff: u32,
+    /// `vm_area_struct.vm_flags`
+    pub vma_flags: u32,
     /// `vm_area_struct.vm_file`
     pub vma_file: u32,
     /// `file.f_inode`
@@ -55,8 +57,6 @@ pub struct Offsets {
     pub inode_sb: u32,
     /// `super_block.s_dev`
     pub sb_dev: u32,
-    /// Keeps the size a multiple of 8 bytes; always 0.
-    pub padding: u32,
 }
 
 /// The settings of one recording.

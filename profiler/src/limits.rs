@@ -1,0 +1,48 @@
+//! How many descriptors the recorder may have open: two for each CPU and event, and one for each
+//! file that stacks name.
+
+/// The limit that was there before.
+#[derive(Clone, Copy)]
+pub struct Descriptors {
+    before: libc::rlimit,
+}
+
+impl std::fmt::Debug for Descriptors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Descriptors")
+            .field(&self.before.rlim_cur)
+            .finish()
+    }
+}
+
+impl Descriptors {
+    /// Raises the limit as far as this process may.
+    #[must_use]
+    pub fn raise() -> Self {
+        let mut before = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        // SAFETY: the call writes one limit.
+        if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut before) } == 0 {
+            set(libc::rlimit {
+                rlim_cur: before.rlim_max,
+                ..before
+            });
+        }
+        Self { before }
+    }
+
+    /// Sets what was there before, for a command: some programs go through all descriptors that
+    /// they may have. Makes one system call.
+    pub fn restore(self) {
+        if self.before.rlim_max > 0 {
+            set(self.before);
+        }
+    }
+}
+
+fn set(limit: libc::rlimit) {
+    // SAFETY: the limit outlives the call. Where it is refused, the old one holds.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+}
