@@ -37,21 +37,35 @@ pub fn timesink(arguments: &[&str]) -> Run {
 #[must_use]
 pub fn binary() -> PathBuf {
     static BUILT: Once = Once::new();
-    let test = env::current_exe().unwrap();
-    let folder = test.parent().unwrap().parent().unwrap();
+    let folder = profile_folder();
     let profile = match folder.file_name().unwrap().to_str().unwrap() {
         "debug" => "dev",
         other => other,
     };
-    BUILT.call_once(|| {
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--package", "profiler"])
-            .args(["--bin", "timesink", "--profile", profile])
-            .status()
-            .unwrap();
-        assert!(built.success(), "failed to build timesink");
-    });
+    BUILT.call_once(|| build(profile));
     folder.join("timesink")
+}
+
+/// The binary as users have it, for what takes a debug build too long.
+#[must_use]
+pub fn release_binary() -> PathBuf {
+    static BUILT: Once = Once::new();
+    BUILT.call_once(|| build("release"));
+    profile_folder().with_file_name("release").join("timesink")
+}
+
+fn profile_folder() -> PathBuf {
+    let test = env::current_exe().unwrap();
+    test.parent().unwrap().parent().unwrap().to_owned()
+}
+
+fn build(profile: &str) {
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--package", "profiler"])
+        .args(["--bin", "timesink", "--profile", profile])
+        .status()
+        .unwrap();
+    assert!(built.success(), "failed to build timesink");
 }
 
 /// A `timesink` that runs.

@@ -16,13 +16,15 @@ mod ledger;
 mod machine;
 mod pprof;
 mod recorded;
+mod whole;
 mod workload;
 
-pub use binary::{Run, Running, binary, timesink};
+pub use binary::{Run, Running, binary, release_binary, timesink};
 pub use browser::Browser;
 pub use folded::{Folded, FoldedStack};
 pub use ledger::Ledger;
 pub use machine::{Alone, alone, online_cpus, require_root, tool};
 pub use pprof::{Pprof, PprofFrame, PprofSample};
-pub use recorded::{Recorded, record};
+pub use recorded::{Recorded, record, record_by_release};
+pub use whole::{Whole, ends};
 pub use workload::Workload;

@@ -3,11 +3,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use tempfile::TempDir;
 
-use crate::{Folded, Ledger, Pprof, Run, timesink};
+use crate::{Folded, Ledger, Pprof, Run, Running, binary, release_binary};
 
 /// What the recording of a command left.
 #[derive(Debug)]
@@ -20,16 +21,25 @@ pub struct Recorded {
 /// Records a command to its end, with the whole ledger.
 #[must_use]
 pub fn record(options: &[&str], command: &[&str]) -> Recorded {
+    record_by(&binary(), options, command)
+}
+
+/// As [`record`], by the binary as users have it.
+#[must_use]
+pub fn record_by_release(options: &[&str], command: &[&str]) -> Recorded {
+    record_by(&release_binary(), options, command)
+}
+
+fn record_by(binary: &Path, options: &[&str], command: &[&str]) -> Recorded {
     let folder = tempfile::tempdir().unwrap();
     let outputs = ["folded", "svg", "pb.gz"].map(|end| file(folder.path(), end));
-    let mut arguments = vec!["record", "-v"];
-    arguments.extend(options);
+    let mut timesink = Command::new(binary);
+    timesink.args(["record", "-v"]).args(options);
     for output in &outputs {
-        arguments.extend(["-o", output.to_str().unwrap()]);
+        timesink.arg("-o").arg(output);
     }
-    arguments.push("--");
-    arguments.extend(command);
-    let run = timesink(&arguments);
+    timesink.arg("--").args(command);
+    let run = Running::spawn(timesink).finish();
     assert!(run.status.success(), "{}", run.stderr);
     Recorded { run, folder }
 }

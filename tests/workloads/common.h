@@ -1,6 +1,8 @@
 /* What the workloads share: an entry by which every stack is whole, clocks read without a call, and
  * CPU time spent in the function that asks for it. */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
