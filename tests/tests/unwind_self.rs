@@ -147,7 +147,7 @@ extern "C" fn trace(context: *mut c_void, addresses: *mut c_void) -> c_int {
 #[inline(never)]
 fn compare(tables: &Tables) -> usize {
     let (addresses, end) = tables.walk(registers_here());
-    let mut expected = Vec::new();
+    let mut expected = Vec::<u64>::new();
     // SAFETY: the callback takes what is passed for it.
     unsafe { _Unwind_Backtrace(trace, (&raw mut expected).cast()) };
     expected.retain(|address| *address != 0);
