@@ -129,7 +129,51 @@ fn generation(file: &File) -> u32 {
     let mut version: libc::c_long = 0;
     // SAFETY: the call writes at most a `long`.
     let failed = unsafe { libc::ioctl(file.as_raw_fd(), GET_VERSION, &raw mut version) };
-    if failed == 0 { version as u32 } else { 0 }
+    if failed == 0 {
+        version as u32
+    } else {
+        generation_in_memory(file).unwrap_or(0)
+    }
+}
+
+/// `FILEID_INO32_GEN` of `linux/exportfs.h`; `tmpfs` puts the generation first, then the inode.
+const GENERATION_FIRST: libc::c_int = 1;
+
+/// `struct file_handle` of `linux/fs.h`, with room for the longest one.
+#[repr(C)]
+struct FileHandle {
+    bytes: u32,
+    kind: libc::c_int,
+    handle: [u32; 32],
+}
+
+/// The generation of a file in `tmpfs` or in anonymous memory, which tells it in a handle alone.
+fn generation_in_memory(file: &File) -> Option<u32> {
+    // SAFETY: zero is a value of each of the fields.
+    let mut system: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the call takes an open descriptor and writes one `statfs`.
+    let failed = unsafe { libc::fstatfs(file.as_raw_fd(), &raw mut system) };
+    if failed != 0 || system.f_type != libc::TMPFS_MAGIC {
+        return None;
+    }
+    let mut handle = FileHandle {
+        bytes: size_of::<[u32; 32]>() as u32,
+        kind: 0,
+        handle: [0; 32],
+    };
+    let mut mount: libc::c_int = 0;
+    // SAFETY: the path is a C string, and the kernel writes at most `bytes` of the handle.
+    let failed = unsafe {
+        libc::syscall(
+            libc::SYS_name_to_handle_at,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            &raw mut handle,
+            &raw mut mount,
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    (failed == 0 && handle.kind == GENERATION_FIRST).then_some(handle.handle[0])
 }
 
 /// The files of a command: the program, its loader, and the libraries that it names, found as the

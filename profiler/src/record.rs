@@ -262,6 +262,7 @@ impl Session {
                 }
                 _ = tick.tick() => {
                     self.take_all()?;
+                    self.tables.retry(&mut self.programs)?;
                     if report.is_live() {
                         report.progress(&self.progress()?);
                     }

@@ -123,6 +123,8 @@ pub struct Tables {
     hasher: RandomState,
     /// Files that are being built.
     asked: HashSet<FileIdentity>,
+    /// Files whose table found no room, and may find some when others are no longer used.
+    refused: HashSet<FileIdentity>,
     /// For the ledger.
     pub counts: TableCounts,
 }
@@ -144,6 +146,7 @@ impl Tables {
             by_content: HashMap::new(),
             hasher: RandomState::new(),
             asked: HashSet::new(),
+            refused: HashSet::new(),
             counts: TableCounts::default(),
         };
         tables.store_rules();
@@ -230,11 +233,12 @@ impl Tables {
             None => match self.store(programs, pages)? {
                 Some(number) => number,
                 None => {
-                    self.counts.no_room += 1;
+                    self.counts.no_room += u64::from(self.refused.insert(identity));
                     return Ok(());
                 }
             },
         };
+        self.refused.remove(&identity);
         self.by_content.insert(content, number);
         let holder = self.holders.entry(number).or_default();
         holder.content = content;
@@ -250,18 +254,38 @@ impl Tables {
                 self.counts.loaded += 1;
                 return Ok(Some(number));
             }
-            let epoch = programs.epoch();
-            let oldest = self
-                .holders
-                .keys()
-                .map(|&number| (self.memory.used(number), number))
-                .min()
-                .filter(|&(used, _)| used + 1 < epoch);
-            let Some((_, number)) = oldest else {
+            let unused = self.unused(programs.epoch());
+            let Some(number) = unused.filter(|_| self.memory.could_hold(pages)) else {
                 return Ok(None);
             };
             self.evict(programs, number)?;
         }
+    }
+
+    /// The table that was used longest ago, where that is long enough to give it up.
+    fn unused(&self, epoch: u32) -> Option<u32> {
+        let numbers = self.holders.keys();
+        let oldest = numbers
+            .map(|&number| (self.memory.used(number), number))
+            .min();
+        oldest
+            .filter(|&(used, _)| used + 1 < epoch)
+            .map(|(_, number)| number)
+    }
+
+    /// Has the files that found no room announced again when they are next met, where by now a table
+    /// can make room.
+    ///
+    /// # Errors
+    /// Where a map cannot be written.
+    pub fn retry(&mut self, programs: &mut Programs) -> Result<()> {
+        if self.refused.is_empty() || self.unused(programs.epoch()).is_none() {
+            return Ok(());
+        }
+        for identity in &self.refused {
+            programs.remove_table(identity)?;
+        }
+        programs.tables_changed()
     }
 
     /// Takes a table out of the kernel. Its files are announced again when they are next met.

@@ -99,6 +99,12 @@ impl TableMemory {
         Some(number)
     }
 
+    /// Whether a table would find room if it were the only one.
+    pub(super) fn could_hold(&self, packed: &Pages) -> bool {
+        packed.entries.len() <= self.pages.length() as usize
+            && packed.blocks.len() <= self.blocks.length() as usize
+    }
+
     /// Frees a table's memory, once no program can refer to it any more.
     pub(super) fn free(&mut self, number: u32) {
         if let Some(placed) = self.placed[number as usize].take() {
