@@ -5,14 +5,15 @@ match($0, /^ *[0-9]+  /) {
     rest = substr($0, RLENGTH + 1)
     name = substr(rest, 1, index(rest, "  ") - 1)
     rows[name] = count
+    # First comes what was expected, then what became of it, then how the stacks ended.
+    if (rest ~ /user stacks that ended so:/) {
+        is_tick = 0
+        ends += count
+    }
+    if (is_tick)
+        ticks += count
     if (name == "expected")
         is_tick = 1
-    else if (is_tick)
-        ticks += count
-    if (name == "tick not delivered")
-        is_tick = 0
-    if (rest ~ /user stacks that ended so:/)
-        ends += count
 }
 END {
     # The clocks are read one after another, so a CPU's count may be a tick off.
