@@ -119,25 +119,48 @@ impl EventAccount {
                 outcome.meaning(),
             );
         }
-        let name = format!("stack not sent{of}");
-        let meaning = "the stack found no room, in the ring or in memory";
-        ledger.push(RowKind::Lost, &name, without.unsent, meaning);
-        let name = format!("thread table full{of}");
-        let meaning = "beyond the bound on threads and stacks in memory";
-        ledger.push(RowKind::Lost, &name, without.overflow, meaning);
-        let name = format!("idle without a tick{of}");
-        let meaning = "the CPU was idle, as the scheduler tells, and its clock did not tick";
-        ledger.push(RowKind::Elsewhere, &name, self.undelivered_idle, meaning);
-        let name = format!("stolen{of}");
-        let meaning = "the host of this virtual machine ran something else on the CPU";
-        ledger.push(RowKind::Elsewhere, &name, self.undelivered_stolen, meaning);
-        let name = format!("tick not delivered{of}");
-        let meaning = "the target's part of the ticks that were due and for which no program ran";
-        ledger.push(RowKind::Lost, &name, self.undelivered_of_target, meaning);
-        let name = format!("tick of others not delivered{of}");
-        let meaning = "the other part, by what else ran on the same CPU";
+        use RowKind::{Elsewhere, Lost};
         let of_others = self.undelivered - self.undelivered_of_target;
-        ledger.push(RowKind::Elsewhere, &name, of_others, meaning);
+        for (kind, name, count, meaning) in [
+            (
+                Lost,
+                "stack not sent",
+                without.unsent,
+                "the stack found no room, in the ring or in memory",
+            ),
+            (
+                Lost,
+                "thread table full",
+                without.overflow,
+                "beyond the bound on threads and stacks in memory",
+            ),
+            (
+                Elsewhere,
+                "idle without a tick",
+                self.undelivered_idle,
+                "the CPU was idle, as the scheduler tells, and its clock did not tick",
+            ),
+            (
+                Elsewhere,
+                "stolen",
+                self.undelivered_stolen,
+                "the host of this virtual machine ran something else on the CPU",
+            ),
+            (
+                Lost,
+                "tick not delivered",
+                self.undelivered_of_target,
+                "the target's part of the ticks that were due and for which no program ran",
+            ),
+            (
+                Elsewhere,
+                "tick of others not delivered",
+                of_others,
+                "the other part, by what else ran on the same CPU",
+            ),
+        ] {
+            ledger.push(kind, &format!("{name}{of}"), count, meaning);
+        }
         for &end in StackEnd::ALL {
             let meaning = format!("user stacks that ended so: {}", end.meaning());
             let count = self.counters.ends[end as usize];
