@@ -7,6 +7,7 @@
 )]
 
 mod cli;
+mod disturbance;
 mod figures;
 mod process;
 mod profilers;
@@ -56,7 +57,11 @@ fn run(cli: &Cli) -> Result<()> {
     print!("{}", report.heading());
     for scenario in scenarios(cli) {
         let measured = measure(&scenario, &profilers, &chains, folder.path())?;
-        println!("\n{}\n{}", title(&scenario), table_of(&measured));
+        print!("\n{}\n{}", title(&scenario), table_of(&measured));
+        let all: Vec<&Run> = measured.runs.iter().flat_map(|(_, runs)| runs).collect();
+        if let Some(warning) = disturbance::warning(scenario.load, &all) {
+            println!("{warning}");
+        }
         report.scenarios.push(measured);
     }
     cli.json

@@ -23,17 +23,21 @@ pub(crate) struct Process {
 /// What a process and the children that it waited for had used when they ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ended {
-    status: ExitStatus,
+    pub(crate) status: ExitStatus,
     pub(crate) cpu_ns: u64,
     /// The largest memory of any one of them.
     pub(crate) peak_bytes: u64,
 }
 
 impl Ended {
-    /// Whether it ended as one does that was asked to: of itself, or by the signal that it caught
-    /// and then sent to itself.
-    pub(crate) fn is_well(&self) -> bool {
-        self.status.success() || self.status.signal() == Some(libc::SIGINT)
+    /// Whether it ended without an error.
+    pub(crate) fn is_success(&self) -> bool {
+        self.status.success()
+    }
+
+    /// Whether SIGINT ended it.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.status.signal() == Some(libc::SIGINT)
     }
 }
 
@@ -139,16 +143,18 @@ mod tests {
         }
         shell.interrupt().unwrap();
         let ended = shell.wait().unwrap();
-        assert!(ended.is_well());
+        assert!(ended.is_success() && !ended.is_interrupted());
         assert!(ended.cpu_ns > 0 && ended.peak_bytes > 0);
     }
 
-    /// A failure is not taken for an end that was asked for.
+    /// A process that SIGINT ends is told from one that catches it.
     #[test]
-    fn a_failure_is_not_well() {
+    fn death_by_sigint_is_no_success() {
         let folder = tempfile::tempdir().unwrap();
         let (stdout, stderr) = (folder.path().join("stdout"), folder.path().join("stderr"));
-        let shell = Process::start(Command::new("false").arg("-"), &stdout, &stderr).unwrap();
-        assert!(!shell.wait().unwrap().is_well());
+        let sleeper = Process::start(Command::new("sleep").arg("60"), &stdout, &stderr).unwrap();
+        sleeper.interrupt().unwrap();
+        let ended = sleeper.wait().unwrap();
+        assert!(ended.is_interrupted() && !ended.is_success());
     }
 }

@@ -22,7 +22,7 @@ const START_POLL: Duration = Duration::from_millis(5);
 /// the mappings of all processes then.
 const SETTLE: Duration = Duration::from_millis(500);
 /// A profiler that goes on sampling for so long after it was asked to stop has not heard.
-const STOP_LIMIT: Duration = Duration::from_secs(2);
+const STOP_LIMIT: Duration = Duration::from_secs(10);
 const STOP_POLL: Duration = Duration::from_millis(1);
 /// A program that has not run for this many polls runs no more: it would at each tick of the clock.
 const STILL_POLLS: u32 = 100;
@@ -233,15 +233,15 @@ fn finish(
     run: &mut Run,
 ) -> Result<()> {
     let ended = process.wait()?;
-    if !ended.is_well() {
-        bail!("failed to record: it ended with an error");
+    if !(ended.is_success() || (profiler.dies_of_sigint() && ended.is_interrupted())) {
+        bail!("failed to record: it ended with {}", ended.status);
     }
     run.finish_cpu_ns = ended.cpu_ns.saturating_sub(stop.cpu_ns);
     run.peak_bytes = ended.peak_bytes.max(run.recording_bytes);
     if let Some(mut command) = profiler.name_stacks(task) {
         let (stdout, stderr) = (task.folder.join("named"), task.folder.join("naming"));
         let naming = Process::start(&mut command, &stdout, &stderr)?.wait()?;
-        if !naming.is_well() {
+        if !naming.is_success() {
             let said = fs::read_to_string(&stderr).unwrap_or_default();
             bail!("failed to name the stacks: {}", said.trim());
         }

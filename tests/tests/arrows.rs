@@ -26,6 +26,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         "output",
         &["abi", "aya", "symbolizer", "profiler", "blazesym"],
     ),
+    ("bench", &["abi", "symbolizer", "output", "profiler"]),
 ];
 
 /// No crate depends on one that it must not know.

@@ -25,6 +25,10 @@ impl Profiler for Perf {
         false
     }
 
+    fn dies_of_sigint(&self) -> bool {
+        true
+    }
+
     fn record(&self, task: &Task<'_>) -> Command {
         let mut command = Command::new("perf");
         // Without -N it would copy the binaries into the user's home.
