@@ -104,16 +104,19 @@ impl Drop for Running {
     }
 }
 
-/// Sees to it that the kernel ends the command's process should this one end before it.
+/// Sees to it that the kernel ends the command's process should this one end before it, and that
+/// SIGINT reaches it: a shell's job in the background ignores it, and so do its children.
 pub(crate) fn end_with_us(command: &mut Command) -> &mut Command {
     let ask = || {
         // SAFETY: the call takes numbers only, and may be made between fork and exec.
+        unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
+        // SAFETY: as above.
         match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
     };
-    // SAFETY: the closure makes one system call and allocates nothing.
+    // SAFETY: the closure makes system calls and allocates nothing.
     unsafe { command.pre_exec(ask) }
 }
 

@@ -40,7 +40,14 @@ impl Profiler for Timesink {
 
     fn record(&self, task: &Task<'_>) -> Command {
         let mut command = Command::new(&self.binary);
-        command.args(["record", "-e", "cpu-clock", "-F", &task.hz.to_string(), "-o"]);
+        command.args([
+            "record",
+            "-e",
+            "cpu-clock",
+            "-F",
+            &task.hz.to_string(),
+            "-o",
+        ]);
         command.arg(self.artefact(task));
         match task.pid {
             Some(pid) => command.args(["-p", &pid.to_string()]),
