@@ -132,9 +132,9 @@ fn cpp_programs() {
             .filter(|stack| chain(stack).contains("thrower"));
         let caught = thrown.filter(|stack| chain(stack).contains("main catcher"));
         assert!(thrown.total() > 200, "{}", thrown.total());
-        // When libgcc goes over to the landing pad, it writes that in the place of its own return
-        // address before it moves the stack pointer, which no row can describe: 1 sample in 100.
-        assert!(caught.total() * 100 >= thrown.total() * 95, "{thrown:?}");
+        // When libgcc installs a handler's registers, it writes them over those that it saved, and what
+        // is described no longer holds: libunwind loses its way there too.
+        assert!(caught.total() * 100 >= thrown.total() * 97, "{thrown:?}");
     }
 }
 
