@@ -8,7 +8,7 @@ use abi::{
     samples::StackHash,
     tables::table,
     unwind::{
-        Registers, Rule, step,
+        Registers, Rule, dwarf, step,
         table::{PAGE_BITS, PageEntry, find, rule_number},
     },
 };
@@ -90,7 +90,7 @@ fn go_on(scratch: &mut Scratch) -> Result<(), StackEnd> {
         // SAFETY: nothing else uses the scratch during the step.
         let scratch = unsafe { &*shared };
         let value = scratch.leaf[usize::from(register) & (LEAF_REGISTERS - 1)];
-        (scratch.is_leaf != 0).then_some(value)
+        (scratch.is_leaf != 0 || register == dwarf::BX).then_some(value)
     };
     // SAFETY: as above.
     let read = |address: u64| words(unsafe { &mut *shared }, address);

@@ -44,7 +44,8 @@ macro_rules! take {
         leave!($scratch.leaf, $regs, 0 rax 1 rdx 2 rcx 3 rbx 4 rsi 5 rdi 6 rbp 7 rsp
             8 r8 9 r9 10 r10 11 r11 12 r12 13 r13 14 r14 15 r15);
         let (pc, sp, fp) = (load!($regs, rip), load!($regs, rsp), load!($regs, rbp));
-        checked(load!($regs, cs), Registers { pc, sp, fp })
+        let bx_at = Registers::OWN;
+        checked(load!($regs, cs), Registers { pc, sp, fp, bx_at })
     }};
 }
 

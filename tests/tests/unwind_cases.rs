@@ -21,7 +21,7 @@ use std::{collections::BTreeMap, env, fmt::Write, fs, path::Path};
 
 use abi::{
     reasons::StackEnd,
-    unwind::{Caller, Registers, Rule, cfa, fp, ra, step},
+    unwind::{Caller, Registers, Rule, bx, cfa, dwarf, fp, ra, step},
 };
 
 const NAMES: [&str; 16] = [
@@ -85,6 +85,7 @@ impl Case {
                 pc: self.registers["pc"],
                 sp: self.registers["rsp"],
                 fp: self.registers["rbp"],
+                bx_at: Registers::OWN,
             },
             is_return: false,
         };
@@ -92,9 +93,9 @@ impl Case {
         for depth in 0..MAX_FRAMES {
             writeln!(frames, "  {}", shown(&at)).unwrap();
             let rule = self.rule_at(at.registers.pc - u64::from(at.is_return));
-            let leaf = |register: u8| match depth {
-                0 => self.registers.get(NAMES[usize::from(register)]).copied(),
-                _ => None,
+            let leaf = |register: u8| {
+                let known = self.registers.get(NAMES[usize::from(register)]).copied();
+                known.filter(|_| depth == 0 || register == dwarf::BX)
             };
             match step(&at.registers, &rule, leaf, |address| self.read(address)) {
                 Ok(caller) => at = caller,
@@ -109,7 +110,7 @@ impl Case {
 }
 
 fn shown(frame: &Caller) -> String {
-    let Registers { pc, sp, fp } = frame.registers;
+    let Registers { pc, sp, fp, .. } = frame.registers;
     let exact = if frame.is_return { "" } else { " exact" };
     match fp {
         Registers::UNKNOWN => format!("pc={pc:#x} rsp={sp:#x} rbp=?{exact}"),
@@ -151,6 +152,8 @@ fn rule<'a>(words: impl Iterator<Item = &'a str>) -> Rule {
                 ("c", offset) => (rule.fp, rule.fp_offset) = (fp::AT_CFA, offset),
                 (_, offset) => (rule.fp, rule.fp_offset) = (fp::AT_FP, offset),
             },
+            Some(("rbx", "same")) => rule.bx_offset = bx::SAME,
+            Some(("rbx", text)) => rule.bx_offset = sum(text).1,
             Some(("ra", "undefined")) => rule.ra = ra::END,
             Some(("ra", text)) if text.starts_with("c") => rule.ra_offset = sum(text).1,
             Some(("ra", text)) => {

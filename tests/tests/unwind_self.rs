@@ -126,7 +126,8 @@ fn registers_here() -> Registers {
             options(nomem, nostack, preserves_flags),
         );
     }
-    Registers { pc, sp, fp }
+    let bx_at = Registers::UNKNOWN;
+    Registers { pc, sp, fp, bx_at }
 }
 
 type Trace = extern "C" fn(*mut c_void, *mut c_void) -> c_int;

@@ -9,5 +9,5 @@ mod step;
 pub mod table;
 
 pub use registers::{Registers, dwarf};
-pub use rule::{Rule, cfa, fp, ra};
+pub use rule::{Rule, bx, cfa, fp, ra};
 pub use step::{Caller, step};

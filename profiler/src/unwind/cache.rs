@@ -21,7 +21,7 @@ use super::{
 
 const MAGIC: &[u8; 8] = b"timesink";
 /// Rises with every change of the layout or of what rules mean.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Magic, version and checksum; the checksum is of all that follows.
 const PREFIX_BYTES: usize = 16;
 const RULE_BYTES: usize = size_of::<Rule>();
@@ -234,6 +234,7 @@ fn encode_rule(rule: &Rule) -> [u8; RULE_BYTES] {
         rule.cfa_add,
         rule.fp_offset,
         rule.ra_offset,
+        rule.bx_offset,
     ];
     for (place, number) in bytes[4..].chunks_exact_mut(4).zip(numbers) {
         place.copy_from_slice(&number.to_le_bytes());
@@ -244,8 +245,8 @@ fn encode_rule(rule: &Rule) -> [u8; RULE_BYTES] {
 fn decode_rule(bytes: &[u8]) -> Option<Rule> {
     let (&[cfa, cfa_register, fp, ra], rest) = bytes.split_first_chunk()?;
     let (words, _) = rest.as_chunks();
-    let &[cfa_offset, cfa_add, fp_offset, ra_offset, padding] = words.first_chunk()?;
-    let rule = Rule {
+    let &[cfa_offset, cfa_add, fp_offset, ra_offset, bx_offset] = words.first_chunk()?;
+    Some(Rule {
         cfa,
         cfa_register,
         fp,
@@ -254,9 +255,8 @@ fn decode_rule(bytes: &[u8]) -> Option<Rule> {
         cfa_add: i32::from_le_bytes(cfa_add),
         fp_offset: i32::from_le_bytes(fp_offset),
         ra_offset: i32::from_le_bytes(ra_offset),
-        padding: 0,
-    };
-    (padding == [0; 4]).then_some(rule)
+        bx_offset: i32::from_le_bytes(bx_offset),
+    })
 }
 
 #[cfg(test)]

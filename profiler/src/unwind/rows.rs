@@ -108,8 +108,10 @@ pub fn read<'data, R: ReadRef<'data>>(data: R) -> Result<FileRows, Error> {
     let parts = Parts::read(data)?;
     let evaluated = match parts.cfi {
         Cfi::None => return Ok(FileRows::NoCfi),
-        Cfi::EhFrame { bytes, address } => evaluate(&parts, Entries::of_eh_frame(bytes, address)),
-        Cfi::DebugFrame { bytes } => evaluate(&parts, Entries::of_debug_frame(bytes)),
+        Cfi::EhFrame { bytes, address } => {
+            evaluate(&parts, || Entries::of_eh_frame(bytes, address))
+        }
+        Cfi::DebugFrame { bytes } => evaluate(&parts, || Entries::of_debug_frame(bytes)),
     };
     let Evaluated {
         mut spans,
@@ -127,11 +129,33 @@ pub fn read<'data, R: ReadRef<'data>>(data: R) -> Result<FileRows, Error> {
     Ok(FileRows::Rows(Rows { rows, rules }, counts))
 }
 
-fn evaluate<'data, Section>(parts: &Parts<'_>, mut entries: Entries<'data, Section>) -> Evaluated
+/// Evaluates all descriptions, and once more where a frame is found by `rbx`: then every rule of the
+/// file has to tell where that is. Few files have such frames, and in the others the rules would be
+/// many more for nothing.
+fn evaluate<'data, Section>(
+    parts: &Parts<'_>,
+    entries: impl Fn() -> Entries<'data, Section>,
+) -> Evaluated
 where
     Section: gimli::UnwindSection<super::entries::Reader<'data>>,
 {
-    let mut evaluator = Evaluator::new(&parts.segments);
+    let evaluated = evaluate_once(parts, entries(), false);
+    if evaluated.needs_bx {
+        evaluate_once(parts, entries(), true)
+    } else {
+        evaluated
+    }
+}
+
+fn evaluate_once<'data, Section>(
+    parts: &Parts<'_>,
+    mut entries: Entries<'data, Section>,
+    follows_bx: bool,
+) -> Evaluated
+where
+    Section: gimli::UnwindSection<super::entries::Reader<'data>>,
+{
+    let mut evaluator = Evaluator::new(&parts.segments, follows_bx);
     while let Some(fde) = entries.next_fde() {
         match fde {
             Ok(fde) => evaluator.add(&entries.section, &entries.bases, &fde),

@@ -2,7 +2,7 @@
 //!
 //! Functions are sorted and not rows, of which there are ten times as many.
 
-use abi::unwind::table::rule_number;
+use abi::unwind::{dwarf, table::rule_number};
 use gimli::{
     BaseAddresses, Register, RegisterRule, UnwindContext, UnwindContextStorage, UnwindSection,
     UnwindTableRow,
@@ -57,12 +57,15 @@ pub(super) struct Evaluated {
     pub(super) counts: Counts,
     /// Whether a function is described to which signal handlers return.
     pub(super) has_signal: bool,
+    /// Whether a frame is found by `rbx`.
+    pub(super) needs_bx: bool,
 }
 
 /// Evaluates one function after the other.
 pub(super) struct Evaluator<'a> {
     pub(super) evaluated: Evaluated,
     segments: &'a [Segment],
+    follows_bx: bool,
     context: Box<UnwindContext<usize, Storage>>,
     work_bytes: u64,
 }
@@ -83,10 +86,11 @@ impl Place {
 }
 
 impl<'a> Evaluator<'a> {
-    pub(super) fn new(segments: &'a [Segment]) -> Self {
+    pub(super) fn new(segments: &'a [Segment], follows_bx: bool) -> Self {
         Evaluator {
             evaluated: Evaluated::default(),
             segments,
+            follows_bx,
             context: Box::new(UnwindContext::new_in()),
             work_bytes: 0,
         }
@@ -153,6 +157,7 @@ impl<'a> Evaluator<'a> {
             spans,
             rules,
             counts,
+            needs_bx,
             ..
         } = &mut self.evaluated;
         let first_row = spans.rows.len();
@@ -161,6 +166,7 @@ impl<'a> Evaluator<'a> {
             encoding: fde.cie().encoding(),
             return_address: fde.cie().return_address_register(),
             unsupported: &mut counts.unsupported,
+            follows_bx: self.follows_bx,
         };
         let mut table = fde
             .rows(section, bases, &mut self.context)
@@ -174,6 +180,7 @@ impl<'a> Evaluator<'a> {
             }
             counts.rows += 1;
             let rule = translator.rule(row);
+            *needs_bx |= rule.cfa_register == dwarf::BX;
             let number = rules.intern(rule).unwrap_or_else(|| {
                 translator.unsupported.rules_full += 1;
                 rule_number::UNSUPPORTED

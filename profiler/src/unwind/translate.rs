@@ -3,7 +3,7 @@
 //! What no rule can say becomes [`Rule::UNSUPPORTED`] or a frame pointer that is not known, and is
 //! counted by its cause.
 
-use abi::unwind::{Rule, cfa, dwarf, fp, ra};
+use abi::unwind::{Rule, bx, cfa, dwarf, fp, ra};
 use gimli::{
     CfaRule, Encoding, Register, RegisterRule, UnwindContextStorage, UnwindExpression,
     UnwindSection, UnwindTableRow, X86_64,
@@ -21,6 +21,8 @@ pub(super) struct Translator<'a, Section> {
     pub(super) encoding: Encoding,
     pub(super) return_address: Register,
     pub(super) unsupported: &'a mut Unsupported,
+    /// Whether rules tell of `rbx`, which makes for more of them.
+    pub(super) follows_bx: bool,
 }
 
 impl<'data, Section: UnwindSection<Reader<'data>>> Translator<'_, Section> {
@@ -46,7 +48,12 @@ impl<'data, Section: UnwindSection<Reader<'data>>> Translator<'_, Section> {
             self.unsupported.stack_pointer += 1;
             return Rule::UNSUPPORTED;
         }
-        self.with_frame_pointer(rule, row.register(X86_64::RBP))
+        let rule = self.with_frame_pointer(rule, row.register(X86_64::RBP));
+        let bx_offset = match self.follows_bx {
+            true => bx_offset(row.register(X86_64::RBX)),
+            false => bx::UNKNOWN,
+        };
+        Rule { bx_offset, ..rule }
     }
 
     fn cfa_of(&mut self, cfa: &CfaRule<usize>) -> Option<Rule> {
@@ -120,6 +127,18 @@ impl<'data, Section: UnwindSection<Reader<'data>>> Translator<'_, Section> {
             fp_offset,
             ..rule
         }
+    }
+}
+
+/// Where `rbx` is saved, as [`bx`] has it.
+fn bx_offset(saved: Option<RegisterRule<usize>>) -> i32 {
+    match saved {
+        None | Some(RegisterRule::SameValue | RegisterRule::Register(X86_64::RBX)) => bx::SAME,
+        Some(RegisterRule::Offset(offset)) => match i32::try_from(offset) {
+            Ok(offset) if offset != bx::SAME => offset,
+            _ => bx::UNKNOWN,
+        },
+        Some(_) => bx::UNKNOWN,
     }
 }
 

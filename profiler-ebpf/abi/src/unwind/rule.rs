@@ -49,6 +49,15 @@ pub mod ra {
     pub const REGISTER: u8 = 2;
 }
 
+/// What [`Rule::bx_offset`] may be besides an offset: `bx' = [CFA + bx_offset]`. The loader's
+/// `_dl_runtime_resolve` finds its CFA by `rbx` while functions that it calls look for a symbol.
+pub mod bx {
+    /// Nothing tells.
+    pub const UNKNOWN: i32 = 0;
+    /// `bx' = bx`. No slot is there.
+    pub const SAME: i32 = 1;
+}
+
 /// How to get from a frame to its caller. Rules are equal where all their bytes are, so a field
 /// that the kind does not use is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,8 +79,8 @@ pub struct Rule {
     pub fp_offset: i32,
     /// In bytes, or a register's number; see [`ra`].
     pub ra_offset: i32,
-    /// Keeps the size a multiple of 8 bytes; always 0.
-    pub padding: u32,
+    /// In bytes; see [`bx`].
+    pub bx_offset: i32,
 }
 
 const _: () = assert!(size_of::<Rule>() == 24);
@@ -79,7 +88,7 @@ const _: () = assert!(size_of::<Rule>() == 24);
 /// Where x86-64's kernel puts the interrupted stack pointer, and behind it the instruction pointer:
 /// `uc_mcontext.gregs[REG_RSP]` in the `ucontext` at which `sp` points.
 const UCONTEXT_RSP: i32 = 160;
-/// `uc_mcontext.gregs[REG_RBP]`.
+/// `uc_mcontext.gregs[REG_RBP]`; `REG_RBX` is behind it.
 const UCONTEXT_RBP: i32 = 120;
 
 impl Rule {
@@ -93,7 +102,7 @@ impl Rule {
         cfa_add: 0,
         fp_offset: 0,
         ra_offset: 0,
-        padding: 0,
+        bx_offset: bx::UNKNOWN,
     };
 
     /// `CFA = fp + 16; pc' = [CFA - 8]; fp' = [CFA - 16]; sp' = CFA`

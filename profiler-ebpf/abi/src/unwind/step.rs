@@ -3,7 +3,7 @@
 //!
 //! It is compiled for the kernel's verifier too: no loops, no panics, and three reads at most.
 
-use super::{Registers, Rule, cfa, dwarf, fp, ra};
+use super::{Registers, Rule, bx, cfa, dwarf, fp, ra};
 use crate::reasons::StackEnd;
 
 /// What a step finds.
@@ -19,8 +19,9 @@ pub struct Caller {
 /// Goes from a frame to its caller.
 ///
 /// `leaf` gives a general register by DWARF's number, and `None` in every frame but the leaf, whose
-/// registers are the thread's own; it is not asked for the stack and the frame pointer. `read`
-/// gives the two words at an address, or `None` where the memory cannot be read.
+/// registers are the thread's own; it is not asked for the stack and the frame pointer. For `rbx` it
+/// gives the thread's in every frame, and is asked only where that is the frame's. `read` gives the
+/// two words at an address, or `None` where the memory cannot be read.
 ///
 /// # Errors
 /// The reason why the walk ends at this frame. A return address of 0 is how some runtimes mark the
@@ -69,12 +70,14 @@ fn step_over_signal(
 ) -> Result<Caller, StackEnd> {
     let context = registers.sp;
     let [sp, pc] = read(offset_by(context, rule.cfa_offset)).ok_or(StackEnd::Unreadable)?;
-    let [fp, _] = read(offset_by(context, rule.fp_offset)).ok_or(StackEnd::Unreadable)?;
+    let fp_at = offset_by(context, rule.fp_offset);
+    let [fp, _] = read(fp_at).ok_or(StackEnd::Unreadable)?;
+    let bx_at = fp_at.wrapping_add(8);
     if pc == 0 {
         return Err(StackEnd::Outermost);
     }
     Ok(Caller {
-        registers: Registers { pc, sp, fp },
+        registers: Registers { pc, sp, fp, bx_at },
         is_return: false,
     })
 }
@@ -92,17 +95,25 @@ fn step_by_row(
     if rule.ra == ra::END {
         return Err(StackEnd::Outermost);
     }
-    let base = match rule.cfa_register {
-        dwarf::STACK_POINTER => Some(registers.sp),
-        dwarf::FRAME_POINTER => registers.known_fp(),
-        register => leaf(register),
+    let is_saved_bx = rule.cfa_register == dwarf::BX && registers.bx_at != Registers::OWN;
+    let base = if is_saved_bx {
+        // Where the register is, and not its value, which the offset is added to below.
+        saved_bx(registers, rule).ok_or(StackEnd::RegisterUnknown)?
+    } else {
+        let base = match rule.cfa_register {
+            dwarf::STACK_POINTER => Some(registers.sp),
+            dwarf::FRAME_POINTER => registers.known_fp(),
+            register => leaf(register),
+        };
+        offset_by(base.ok_or(StackEnd::RegisterUnknown)?, rule.cfa_offset)
     };
-    let base = offset_by(base.ok_or(StackEnd::RegisterUnknown)?, rule.cfa_offset);
-    let held = match rule.cfa {
-        cfa::DEREF => read(base).ok_or(StackEnd::Unreadable)?,
-        _ => [0; 2],
+    let held = if is_saved_bx || rule.cfa == cfa::DEREF {
+        read(base).ok_or(StackEnd::Unreadable)?
+    } else {
+        [0; 2]
     };
     let cfa = match rule.cfa {
+        _ if is_saved_bx => offset_by(held[0], rule.cfa_offset),
         cfa::DEREF => offset_by(held[0], rule.cfa_add),
         cfa::PLT => base.wrapping_add(pushed_by_plt(registers.pc, rule.cfa_add)),
         _ => base,
@@ -121,14 +132,27 @@ fn step_by_row(
     let fp = match saved_fp(registers, rule, cfa) {
         Some(_) if rule.is_pair() => below,
         Some(_) if rule.is_fp_beside_cfa() => held[1],
-        Some(slot) => read(slot).ok_or(StackEnd::Unreadable)?[0],
+        // A description may tell of a slot that is no longer one, behind `leave`.
+        Some(slot) => read(slot).map_or(Registers::UNKNOWN, |words| words[0]),
         None if rule.fp == fp::SAME => registers.fp,
         None => Registers::UNKNOWN,
     };
+    let bx_at = match rule.bx_offset {
+        bx::UNKNOWN => Registers::UNKNOWN,
+        bx::SAME => registers.bx_at,
+        offset => offset_by(cfa, offset),
+    };
+    let sp = cfa;
     Ok(Caller {
-        registers: Registers { pc, sp: cfa, fp },
+        registers: Registers { pc, sp, fp, bx_at },
         is_return: true,
     })
+}
+
+/// Where the frame's `rbx` is in memory, for a rule that adds to the register and does no more.
+#[inline(always)]
+fn saved_bx(registers: &Registers, rule: &Rule) -> Option<u64> {
+    (rule.cfa == cfa::REGISTER && registers.bx_at != Registers::UNKNOWN).then_some(registers.bx_at)
 }
 
 /// Where the caller's frame pointer is saved, if it is.

@@ -18,6 +18,7 @@ fn leaf(fp: u64) -> Registers {
         pc: 0x9,
         sp: 0x1000,
         fp,
+        bx_at: Registers::OWN,
     }
 }
 
@@ -132,7 +133,7 @@ fn any_rule_gives_an_answer() {
     let offsets = [i32::MIN, -16, -8, 0, 8, 160, i32::MAX];
     for bits in 0..8_u32 * 4 * 4 * 3 {
         let [cfa, fp, ra] = [bits % 8, bits / 8 % 4, bits / 32 % 4].map(|kind| kind as u8);
-        let cfa_register = [6, 7, 10][bits as usize / 128];
+        let cfa_register = [6, 7, 3][bits as usize / 128];
         for offset in offsets {
             let rule = Rule {
                 cfa,
@@ -143,13 +144,14 @@ fn any_rule_gives_an_answer() {
                 cfa_add: offset.wrapping_add(1),
                 fp_offset: offset.wrapping_sub(8),
                 ra_offset: offset,
-                padding: 0,
+                bx_offset: offset,
             };
             for value in values {
                 let registers = Registers {
                     pc: value,
                     sp: value.wrapping_sub(8),
                     fp: value,
+                    bx_at: value,
                 };
                 let read = |address| Some([address, value]);
                 if let Ok(caller) = step(&registers, &rule, |_| Some(value), read) {
