@@ -5,7 +5,7 @@ use std::{
     fs::File,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -29,7 +29,7 @@ const MIN_CACHED_BYTES: u64 = 1 << 20;
 #[derive(Clone, Debug)]
 pub enum Built {
     /// Rows.
-    Rows(Rows),
+    Rows(Arc<Rows>),
     /// None, for this reason; the file's code is walked by frame pointer.
     ByFramePointer(String),
 }
@@ -72,7 +72,10 @@ pub fn build_all(files: Vec<CodeFile>) -> Vec<Found> {
             });
         }
     });
-    found.into_inner().unwrap_or_else(PoisonError::into_inner)
+    let built = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (found, unstored): (Vec<_>, Vec<_>) = built.into_iter().unzip();
+    store_behind(unstored.into_iter().flatten().collect());
+    found
 }
 
 /// A thread that builds one file after the other.
@@ -91,9 +94,11 @@ impl Builder {
         let (built, found) = mpsc::unbounded_channel();
         thread::spawn(move || {
             while let Some(file) = waiting.blocking_recv() {
-                if built.send(build(file)).is_err() {
+                let (found, unstored) = build(file);
+                if built.send(found).is_err() {
                     return;
                 }
+                store_behind(unstored.into_iter().collect());
             }
         });
         Self { files, found }
@@ -106,44 +111,72 @@ impl Builder {
     }
 }
 
-fn build(file: CodeFile) -> Found {
+fn build(file: CodeFile) -> (Found, Option<Unstored>) {
     let began = Instant::now();
-    let built = cached(&file.file);
-    Found {
+    let (built, unstored) = cached(&file.file);
+    let found = Found {
         identity: file.identity,
         path: file.path,
         built,
         took: began.elapsed(),
-    }
+    };
+    (found, unstored)
 }
 
-/// Takes the table of a large file from the cache, or builds it and puts it there. Files that
-/// others than root can write are not cached: their build id may be forged, and would give another
-/// file their table.
-fn cached(file: &File) -> Built {
+/// A table that the cache has not.
+struct Unstored {
+    build_id: Vec<u8>,
+    file_bytes: u64,
+    rows: Arc<Rows>,
+}
+
+/// Stores tables on a thread of their own: a disk takes its time, and samples do not wait for it.
+fn store_behind(tables: Vec<Unstored>) {
+    if tables.is_empty() {
+        return;
+    }
+    thread::spawn(move || {
+        let cache = Cache::new(cache_folder());
+        for table in tables {
+            let key = Key {
+                build_id: &table.build_id,
+                file_bytes: table.file_bytes,
+            };
+            // Without a cache, the next recording builds the table again.
+            let _ = cache.store(key, &table.rows);
+        }
+    });
+}
+
+/// Takes the table of a large file from the cache, or builds it for the cache. Files that others
+/// than root can write are not cached: their build id may be forged, and would give another file
+/// their table.
+fn cached(file: &File) -> (Built, Option<Unstored>) {
     let trusted = file.metadata().ok().filter(|data| {
         data.uid() == 0 && data.mode() & 0o022 == 0 && data.len() >= MIN_CACHED_BYTES
     });
     let build_id = trusted.as_ref().and_then(|_| symbolizer::build_id(file));
     let (Some(data), Some(build_id)) = (trusted, build_id) else {
-        return built(file);
+        return (built(file), None);
     };
-    let (cache, key) = (
-        Cache::new(cache_folder()),
-        Key {
-            build_id: &build_id,
-            file_bytes: data.len(),
-        },
-    );
-    if let Some(rows) = cache.load(key) {
-        return Built::Rows(rows);
+    let file_bytes = data.len();
+    let key = Key {
+        build_id: &build_id,
+        file_bytes,
+    };
+    if let Some(rows) = Cache::new(cache_folder()).load(key) {
+        return (Built::Rows(Arc::new(rows)), None);
     }
     let built = built(file);
-    if let Built::Rows(rows) = &built {
-        // Without a cache, the next recording builds the table again.
-        let _ = cache.store(key, rows);
-    }
-    built
+    let unstored = match &built {
+        Built::Rows(rows) => Some(Unstored {
+            build_id,
+            file_bytes,
+            rows: Arc::clone(rows),
+        }),
+        Built::ByFramePointer(_) => None,
+    };
+    (built, unstored)
 }
 
 /// Root has the system's folder, everybody else one of their own.
@@ -159,7 +192,7 @@ fn cache_folder() -> PathBuf {
 
 fn built(file: &File) -> Built {
     match unwind::file::read(file) {
-        Ok(FileRows::Rows(rows, _)) => Built::Rows(rows),
+        Ok(FileRows::Rows(rows, _)) => Built::Rows(Arc::new(rows)),
         Ok(FileRows::NoCfi) => {
             Built::ByFramePointer("the file has no call frame information".to_owned())
         }
