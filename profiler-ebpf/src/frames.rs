@@ -24,6 +24,7 @@ use crate::{
         BLOCKS, LEAF_REGISTERS, PAGES, REMEMBERED_RULES, RULES, RememberedRule, Scratch, TABLES,
         WINDOW_WORDS, control, counters,
     },
+    registers,
 };
 
 /// Spreads places over the slots of remembered rules: 2^32 divided by the golden ratio.
@@ -96,6 +97,7 @@ fn go_on(scratch: &mut Scratch) -> Result<(), StackEnd> {
     let read = |address: u64| words(unsafe { &mut *shared }, address);
     let caller = step(&registers, rule, leaf, read)?;
     scratch.registers = caller.registers;
+    scratch.registers.pc = registers::code(caller.registers.pc);
     scratch.is_return = u32::from(caller.is_return);
     scratch.is_leaf = 0;
     Ok(())

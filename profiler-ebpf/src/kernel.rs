@@ -1,6 +1,6 @@
 //! Reading kernel memory at the offsets that BTF gave.
 
-use abi::config::{Config, Offsets};
+use abi::config::{Addresses, Config, Offsets};
 use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_get_current_task};
 
 /// Set by user space before loading.
@@ -12,6 +12,11 @@ static CONFIG: Config = Config {
     scope: 0,
     has_threads: 0,
     padding: 0,
+    addresses: Addresses {
+        code_mask: 0,
+        page_shift: 0,
+        padding: 0,
+    },
     offsets: Offsets {
         task_mm: 0,
         task_pid: 0,

@@ -112,7 +112,6 @@ const TYPE_RANGE_64: u64 = 2;
 const TYPE_ARANGE_64: u64 = 3;
 /// A tree of this height holds more mappings than a process may have.
 const MAX_HEIGHT: usize = 6;
-const PAGE_SHIFT: u64 = 12;
 /// `VM_EXEC` of `linux/mm.h`.
 const VM_EXEC: u64 = 4;
 
@@ -180,7 +179,11 @@ fn find(scratch: &mut Scratch, address: u64) -> Result<Mapping, Miss> {
         // SAFETY: the number is read at once.
         let table = unsafe { TABLE_NUMBERS.get(&identity) };
         let table = table.copied().unwrap_or(table::MISSING);
-        (number, table, start.wrapping_sub(pages << PAGE_SHIFT))
+        (
+            number,
+            table,
+            start.wrapping_sub(pages << (config!(addresses.page_shift) & 63)),
+        )
     } else if read::<u64>(scratch.mm, config!(offsets.mm_vdso)) == Some(start) {
         (file::VDSO, control().vdso_table, start)
     } else {

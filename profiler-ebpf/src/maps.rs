@@ -13,12 +13,15 @@ use abi::{
     },
 };
 use aya_ebpf::{
-    bindings::{BPF_F_MMAPABLE, pt_regs},
+    bindings::BPF_F_MMAPABLE,
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 
-use crate::mapping::{MapleNode, Mapping, Space};
+use crate::{
+    mapping::{MapleNode, Mapping, Space},
+    registers,
+};
 
 /// How many mappings of the process that was sampled last are remembered, a power of two.
 pub(crate) const REMEMBERED_MAPPINGS: usize = 8;
@@ -95,7 +98,7 @@ pub(crate) struct Scratch {
     pub(crate) window_start: u64,
     pub(crate) window: [u64; WINDOW_WORDS],
     /// The registers that a thread saved when it entered the kernel.
-    pub(crate) regs: pt_regs,
+    pub(crate) regs: registers::Saved,
     pub(crate) key: SampleKey,
     pub(crate) mappings: [Mapping; REMEMBERED_MAPPINGS],
     pub(crate) rules: [RememberedRule; REMEMBERED_RULES],

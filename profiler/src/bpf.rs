@@ -22,7 +22,10 @@ use aya::{
 
 use crate::tables::{Arrays, TableSizes};
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../profiler-ebpf/object/profiler.bpf.o");
+#[cfg(target_arch = "x86_64")]
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../profiler-ebpf/object/x86_64.bpf.o");
+#[cfg(target_arch = "aarch64")]
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../profiler-ebpf/object/aarch64.bpf.o");
 
 /// A layout of the border, as aya wants it: aya's trait cannot be implemented for a foreign type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,6 +1,7 @@
 //! timesink: samples stacks in the kernel and writes where the time goes.
 
 pub mod account;
+pub mod addresses;
 pub mod bpf;
 pub mod btf;
 pub mod cli;

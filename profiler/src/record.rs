@@ -18,6 +18,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::{
     account::{CpuAccount, EventAccount},
+    addresses,
     bpf::{Programs, Sizes},
     btf::{self, Btf},
     cli::RecordArgs,
@@ -358,6 +359,7 @@ fn config(targets: &Targets) -> Result<Config> {
         scope: targets.scope as u32,
         has_threads: u32::from(targets.has_threads()),
         padding: 0,
+        addresses: addresses::of_this_machine(),
         offsets: btf::offsets(&Btf::of_kernel()?)?,
     })
 }

@@ -14,6 +14,7 @@ use abi::{
     samples::{SampleCount, SampleKey},
 };
 use profiler::{
+    addresses,
     bpf::{Programs, Sizes},
     btf::{self, Btf},
     events::Event,
@@ -32,6 +33,7 @@ fn config(scope: Scope) -> Config {
         scope: scope as u32,
         has_threads: 0,
         padding: 0,
+        addresses: addresses::of_this_machine(),
         offsets: btf::offsets(&Btf::of_kernel().unwrap()).unwrap(),
     }
 }

@@ -59,6 +59,18 @@ pub struct Offsets {
     pub sb_dev: u32,
 }
 
+/// How the machine's addresses are made up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Addresses {
+    /// The bits that the address of user code can have.
+    pub code_mask: u64,
+    /// How many bits of an address count the bytes of a page.
+    pub page_shift: u32,
+    /// Always 0.
+    pub padding: u32,
+}
+
 /// The settings of one recording.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -76,12 +88,15 @@ pub struct Config {
     pub has_threads: u32,
     /// Always 0.
     pub padding: u32,
+    /// How addresses are made up.
+    pub addresses: Addresses,
     /// Where the kernel's fields are.
     pub offsets: Offsets,
 }
 
 const _: () = assert!(size_of::<Offsets>() == 80);
-const _: () = assert!(size_of::<Config>() == 40 + size_of::<Offsets>());
+const _: () = assert!(size_of::<Addresses>() == 16);
+const _: () = assert!(size_of::<Config>() == 56 + size_of::<Offsets>());
 
 /// The kind of a target in the map of targets, as bits, since one number can name both a process
 /// and its first thread.

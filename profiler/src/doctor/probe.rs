@@ -17,6 +17,7 @@ use super::{
     machine::{Attempt, Essentials, Machine, Settings},
 };
 use crate::{
+    addresses,
     bpf::{Programs, Sizes},
     btf::{self, Btf},
     events::Event,
@@ -138,6 +139,7 @@ fn programs(cpus: &[u32]) -> (Attempt, Result<BTreeMap<String, u32>>) {
                 scope: Scope::Tasks as u32,
                 has_threads: 0,
                 padding: 0,
+                addresses: addresses::of_this_machine(),
                 offsets: *offsets,
             },
             cpus,

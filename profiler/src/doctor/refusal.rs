@@ -7,8 +7,8 @@ use super::{
 
 /// The oldest kernel whose mappings are where the kernel programs look for them.
 const OLDEST: (u32, u32) = (6, 1);
-/// The architecture whose registers the kernel programs read.
-const ARCH: &str = "x86_64";
+/// The architectures for which there are kernel programs.
+const ARCHES: [&str; 2] = ["x86_64", "aarch64"];
 
 /// Why nothing can be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ fn by_rights(essentials: &Essentials) -> Option<Refusal> {
 }
 
 /// What mends an unsupported kernel.
-pub(super) const KERNEL: &str = "timesink needs Linux 6.1 or later on x86_64";
+pub(super) const KERNEL: &str = "timesink needs Linux 6.1 or later on x86_64 or aarch64";
 /// What mends a kernel without type information.
 pub(super) const BTF: &str = "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, and mount /sys";
 /// What mends lockdown.
@@ -122,7 +122,7 @@ pub(super) fn may(essentials: &Essentials, capability: Capability) -> bool {
 
 /// Whether the kernel is new enough, where its release tells, and of the right architecture.
 pub(super) fn is_supported(essentials: &Essentials) -> bool {
-    essentials.arch == ARCH
+    ARCHES.contains(&essentials.arch.as_str())
         && version(&essentials.kernel_release).is_none_or(|version| version >= OLDEST)
 }
 
