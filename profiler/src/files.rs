@@ -61,8 +61,14 @@ pub struct Files {
 }
 
 impl Files {
-    /// Remembers where a file is that a process has just mapped.
+    /// Remembers where a file is that a process has just mapped. A stack may have named the file
+    /// already: the two come by different ways.
     pub fn mapped(&mut self, identity: FileIdentity, path: PathBuf) {
+        if let Some(known) = self.by_identity.get_mut(&identity)
+            && known.path.as_os_str().is_empty()
+        {
+            known.path.clone_from(&path);
+        }
         if self.paths.len() >= MAX_PATHS && !self.paths.contains_key(&identity) {
             self.paths_dropped += 1;
             return;
@@ -182,6 +188,19 @@ mod tests {
         assert_eq!((&known.path, &replaced.path), (&path, &path));
         assert!(known.open().is_some() && replaced.open().is_none());
         assert!(files.get(18).is_none());
+    }
+
+    /// A path that is told only when a stack has named the file already is the file's.
+    #[test]
+    fn a_path_may_be_told_late() {
+        let path = std::env::current_exe().unwrap();
+        let own = identity(&path);
+        let mut files = Files::default();
+        assert!(files.see(&seen(16, own)).is_none());
+        files.mapped(own, path.clone());
+        files.mapped(own, PathBuf::from("/elsewhere"));
+        assert_eq!(files.get(16).unwrap().path, path);
+        assert!(files.get(16).unwrap().open().is_some());
     }
 
     /// Paths have a bound, and what is beyond it is counted.
