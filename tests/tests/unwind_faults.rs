@@ -188,7 +188,9 @@ fn memory_for_one_table_of_two() {
         let flag = format!("-DFUNCTIONS={functions}");
         Workload::without_frame_pointers("padded.c", "padded", &[&flag])
     });
-    let script = format!("{} 300; {} 6000", first.path(), second.path());
+    // Tables that were not used for some eight seconds make room.
+    let [first, second] = [first.path(), second.path()];
+    let script = format!("{first} 300; {second} 300; sleep 10; {second} 1500");
     let options = ["-F", "499", "--unwind-memory", "400K"];
     let recorded = record(&options, &["sh", "-c", &script]);
     let (folded, ledger) = (recorded.folded(), recorded.ledger());
@@ -206,7 +208,7 @@ fn memory_for_one_table_of_two() {
     }
     let whole = found.iter().filter(|(chain, _)| chain == expected[0]);
     let whole: u64 = whole.map(|(_, samples)| samples).sum();
-    assert!(whole > 1000, "{found:?} {ledger:?}");
+    assert!(whole > 500, "{found:?} {ledger:?}");
     let lost = folded.filter(|stack| stack.process == "[lost]").total();
     assert_eq!(folded.total(), ledger.count("sampled") + lost, "{ledger:?}");
 }
