@@ -1,6 +1,7 @@
 //! At every instruction of libc's functions, C++ with exceptions, a signal handler, PLT, the lazy
 //! finding of functions and the vdso: the callers by our tables and step are libunwind's.
 
+#![cfg(target_arch = "x86_64")]
 #![allow(clippy::unwrap_used, reason = "in a test a failure is the answer")]
 #![allow(clippy::print_stdout, reason = "the differences are for whoever looks")]
 
