@@ -397,32 +397,23 @@ mod tests {
         let account = EventAccount::new(&clock(), &[cpu(1, 0, &[(Outcome::Sampled, 100)])]);
         let events = [(clock(), account)];
         let collected = Collected::default();
+        let said = |findings: &Findings| {
+            let tables = TableCounts::default();
+            let written = ledger(&events, &Counters::ZERO, tables, &collected, findings);
+            warnings(&written, findings).join("\n")
+        };
         let mut findings = Findings {
             user: 100,
             frames: 1000,
             ..Findings::default()
         };
-        let written = ledger(
-            &events,
-            &Counters::ZERO,
-            TableCounts::default(),
-            &collected,
-            &findings,
-        );
-        assert_eq!(warnings(&written, &findings), Vec::<String>::new());
+        assert_eq!(said(&findings), "");
         findings.incomplete = 6;
         findings.unsent.insert(0, 2);
         findings
             .nameless
             .insert(crate::names::Nameless::Anonymous, 51);
-        let written = ledger(
-            &events,
-            &Counters::ZERO,
-            TableCounts::default(),
-            &collected,
-            &findings,
-        );
-        let said = warnings(&written, &findings).join("\n");
+        let said = said(&findings);
         for words in ["2 samples were lost", "6 of 100", "51 of 1000"] {
             assert!(said.contains(words), "{said}");
         }
