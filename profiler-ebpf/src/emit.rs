@@ -1,14 +1,14 @@
 //! What goes into the ring: stacks and files that user space has not seen.
 
 use abi::{
-    MAX_KERNEL_FRAMES, MAX_USER_FRAMES,
+    MAX_KERNEL_FRAMES, MAX_USER_FRAMES, WAITS,
     reasons::Miss,
     records::{FileIdentity, FileSeen, StackHeader, UserFrame, kind},
     samples::StackHash,
+    waits::Waker,
 };
-use aya_ebpf::{
-    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE},
-    helpers::bpf_get_current_pid_tgid,
+use aya_ebpf::bindings::{
+    BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE,
 };
 
 use crate::maps::{RING, SENT, SENT_SLOTS, Scratch, counters};
@@ -29,7 +29,7 @@ pub(crate) fn file_seen(
         identity: *identity,
         start,
         end,
-        pid: (bpf_get_current_pid_tgid() >> 32) as u32,
+        pid: scratch.key.pid,
         padding: 0,
     };
     match RING.output::<FileSeen>(record, u64::from(BPF_RB_FORCE_WAKEUP)) {
@@ -71,6 +71,15 @@ pub(crate) fn kernel_stack(scratch: &Scratch) {
         (&raw const scratch.kernel).cast(),
         bytes,
     );
+}
+
+/// Sends who woke a thread unless user space knows.
+#[inline(always)]
+pub(crate) fn waker(waker: &Waker) {
+    if !is_sent(&waker.hash) {
+        let record = (&raw const *waker).cast::<u8>();
+        send(WAITS, &waker.hash, record, size_of::<Waker>());
+    }
 }
 
 #[inline(always)]

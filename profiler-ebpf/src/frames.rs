@@ -12,9 +12,9 @@ use abi::{
         table::{PAGE_BITS, PageEntry, find, rule_number},
     },
 };
-use aya_ebpf::helpers::{
-    bpf_probe_read_user,
-    generated::{self, bpf_loop},
+use aya_ebpf::{
+    bindings::task_struct,
+    helpers::generated::{self, bpf_loop},
 };
 use core::ffi::c_void;
 
@@ -30,21 +30,58 @@ use crate::{
 /// Spreads places over the slots of remembered rules: 2^32 divided by the golden ratio.
 const SPREAD: u32 = 0x9e37_79b9;
 
+/// Whose memory the stack is in.
+pub(crate) trait Memory: Copy {
+    /// Reads user memory; 0 is the answer where that went well.
+    fn read(self, into: *mut c_void, bytes: u32, address: u64) -> i64;
+}
+
+/// The memory of the running thread.
+#[derive(Clone, Copy)]
+pub(crate) struct Own;
+
+impl Memory for Own {
+    #[inline(always)]
+    fn read(self, into: *mut c_void, bytes: u32, address: u64) -> i64 {
+        // SAFETY: the callers give the room that they have; the helper checks the address.
+        unsafe { generated::bpf_probe_read_user(into, bytes, address as *const c_void) }
+    }
+}
+
+/// The memory of another thread. Only programs that may sleep can read it.
+#[derive(Clone, Copy)]
+pub(crate) struct OfTask(pub(crate) *mut task_struct);
+
+impl Memory for OfTask {
+    #[inline(always)]
+    fn read(self, into: *mut c_void, bytes: u32, address: u64) -> i64 {
+        let from = address as *const c_void;
+        // SAFETY: as above; the verifier sees to it that the task is one.
+        unsafe { generated::bpf_copy_from_user_task(into, bytes, from, self.0, 0) }
+    }
+}
+
+/// What the loop over frames is given.
+struct Walk<M> {
+    scratch: *mut Scratch,
+    memory: M,
+}
+
 /// Walks from `leaf` and leaves frames, end and hash in scratch.
 #[inline(always)]
-pub(crate) fn walk(scratch: &mut Scratch, leaf: Registers) {
+pub(crate) fn walk<M: Memory>(scratch: &mut Scratch, leaf: Registers, memory: M) {
     scratch.registers = leaf;
     scratch.is_return = 0;
     scratch.is_leaf = 1;
     scratch.window_start = 0;
     scratch.end = StackEnd::Truncated as u32;
-    let mut context: *mut Scratch = scratch;
+    let mut context = Walk { scratch, memory };
     // SAFETY: the callback has the signature that `bpf_loop` asks for, and its context points to
     // the scratch: handed over in this way, the compiler knows that the loop changes it.
     unsafe {
         bpf_loop(
             MAX_USER_FRAMES as u32,
-            next_frame as *mut c_void,
+            next_frame::<M> as *mut c_void,
             (&raw mut context).cast::<c_void>(),
             0,
         );
@@ -52,10 +89,13 @@ pub(crate) fn walk(scratch: &mut Scratch, leaf: Registers) {
 }
 
 /// Stores the frame that was reached and goes on to its caller; 1 ends the loop.
-unsafe extern "C" fn next_frame(_index: u32, context: *mut c_void) -> i64 {
+unsafe extern "C" fn next_frame<M: Memory>(_index: u32, context: *mut c_void) -> i64 {
     // SAFETY: `walk` passes a pointer to the scratch that its sample holds.
-    let scratch = unsafe { &mut **context.cast::<*mut Scratch>() };
-    match go_on(scratch) {
+    let (scratch, memory) = unsafe {
+        let walk = &*context.cast::<Walk<M>>();
+        (&mut *walk.scratch, walk.memory)
+    };
+    match go_on(scratch, memory) {
         Ok(()) => 0,
         Err(end) => {
             scratch.end = end as u32;
@@ -65,7 +105,7 @@ unsafe extern "C" fn next_frame(_index: u32, context: *mut c_void) -> i64 {
 }
 
 #[inline(always)]
-fn go_on(scratch: &mut Scratch) -> Result<(), StackEnd> {
+fn go_on(scratch: &mut Scratch, memory: impl Memory) -> Result<(), StackEnd> {
     // The mapping is that of the call, which may be the last instruction before the next mapping.
     let address = scratch
         .registers
@@ -94,7 +134,7 @@ fn go_on(scratch: &mut Scratch) -> Result<(), StackEnd> {
         (scratch.is_leaf != 0 || register == dwarf::BX).then_some(value)
     };
     // SAFETY: as above.
-    let read = |address: u64| words(unsafe { &mut *shared }, address);
+    let read = |address: u64| words(unsafe { &mut *shared }, memory, address);
     let caller = step(&registers, rule, leaf, read)?;
     scratch.registers = caller.registers;
     scratch.registers.pc = registers::code(caller.registers.pc);
@@ -165,7 +205,7 @@ fn row_rule(number: u32, offset: u64, epoch: u32) -> Result<u16, StackEnd> {
 /// The two words at an address of the stack. More are read than are asked for: the frames of a
 /// stack lie close together, and a read costs more than its bytes do.
 #[inline(always)]
-fn words(scratch: &mut Scratch, address: u64) -> Option<[u64; 2]> {
+fn words(scratch: &mut Scratch, memory: impl Memory, address: u64) -> Option<[u64; 2]> {
     let inside = address.wrapping_sub(scratch.window_start) as usize / size_of::<u64>();
     let is_word = address.is_multiple_of(size_of::<u64>() as u64);
     if scratch.window_start != 0 && inside < WINDOW_WORDS - 1 && is_word {
@@ -173,22 +213,24 @@ fn words(scratch: &mut Scratch, address: u64) -> Option<[u64; 2]> {
         let next = (inside + 1) & (WINDOW_WORDS - 1);
         return Some([scratch.window[index], scratch.window[next]]);
     }
-    // SAFETY: the helper writes at most the window, or fails where the address cannot be read.
-    let failed = unsafe {
-        generated::bpf_probe_read_user(
-            (&raw mut scratch.window).cast::<c_void>(),
-            size_of_val(&scratch.window) as u32,
-            address as *const c_void,
-        )
-    };
+    let failed = memory.read(
+        (&raw mut scratch.window).cast::<c_void>(),
+        size_of_val(&scratch.window) as u32,
+        address,
+    );
     if failed == 0 {
         scratch.window_start = address;
         return Some([scratch.window[0], scratch.window[1]]);
     }
     // The stack may end within the window.
     scratch.window_start = 0;
-    // SAFETY: the helper checks the address and fails where it cannot be read.
-    unsafe { bpf_probe_read_user(address as *const [u64; 2]) }.ok()
+    let mut pair = [0u64; 2];
+    let failed = memory.read(
+        (&raw mut pair).cast::<c_void>(),
+        size_of_val(&pair) as u32,
+        address,
+    );
+    (failed == 0).then_some(pair)
 }
 
 /// Adds the frame that was reached.

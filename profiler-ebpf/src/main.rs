@@ -1,4 +1,4 @@
-//! The kernel programs: one that samples, two that follow processes.
+//! The kernel programs: one that samples, two that follow processes, and those that see threads wait.
 //!
 //! `on_cpu` runs at each overflow of a perf event: it decides whether the running thread is wanted,
 //! walks its stacks, counts them, and sends what user space has not seen yet. `process_fork` and
@@ -20,11 +20,14 @@ mod maps;
 mod registers;
 mod sample;
 mod targets;
+mod waits;
 
 use aya_ebpf::{
-    macros::{perf_event, raw_tracepoint},
-    programs::{PerfEventContext, RawTracePointContext},
+    EbpfContext,
+    macros::{btf_tracepoint, fexit, perf_event, raw_tracepoint},
+    programs::{BtfTracePointContext, FExitContext, PerfEventContext, RawTracePointContext},
 };
+use core::ffi::c_void;
 
 /// Counts one sample of the running thread.
 #[perf_event]
@@ -44,6 +47,63 @@ pub fn process_fork(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sched_process_free")]
 pub fn process_free(ctx: RawTracePointContext) -> i32 {
     targets::forget(ctx.arg(0));
+    0
+}
+
+/// One thread leaves a CPU and another gets it.
+#[btf_tracepoint(function = "sched_switch")]
+pub fn thread_switched(ctx: BtfTracePointContext) -> i32 {
+    waits::switched(&ctx);
+    0
+}
+
+/// A thread is ready to run again.
+#[btf_tracepoint(function = "sched_wakeup")]
+pub fn thread_woken(ctx: BtfTracePointContext) -> i32 {
+    waits::woken(&ctx);
+    0
+}
+
+/// A new thread is ready to run.
+#[btf_tracepoint(function = "sched_wakeup_new")]
+pub fn thread_created(ctx: BtfTracePointContext) -> i32 {
+    waits::created(&ctx);
+    0
+}
+
+/// A program begins to run.
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn process_executed(ctx: BtfTracePointContext) -> i32 {
+    waits::executed(&ctx);
+    0
+}
+
+/// A thread is about to be woken, by the running one or an interrupt.
+#[btf_tracepoint(function = "sched_waking")]
+pub fn thread_waking(ctx: BtfTracePointContext) -> i32 {
+    waits::waking(&ctx);
+    0
+}
+
+/// A thread runs again. Kernels have this tracepoint from 6.16 on.
+#[btf_tracepoint(function = "sched_exit_tp")]
+pub fn wait_ended(ctx: BtfTracePointContext) -> i32 {
+    waits::end_of_wait(ctx.as_ptr());
+    0
+}
+
+/// A thread runs again, on kernels without that tracepoint.
+#[fexit(function = "schedule")]
+pub fn schedule_returned(ctx: FExitContext) -> i32 {
+    waits::end_of_wait(ctx.as_ptr());
+    0
+}
+
+/// Visits one thread of the machine. aya has no attribute for programs of this kind.
+#[unsafe(link_section = "iter.s/task")]
+#[unsafe(no_mangle)]
+pub extern "C" fn each_thread(ctx: *mut c_void) -> i32 {
+    waits::each(ctx.cast());
     0
 }
 

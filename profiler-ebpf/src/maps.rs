@@ -1,7 +1,7 @@
 //! The maps, all of them. User space sizes those whose need depends on the machine.
 
 use abi::{
-    MAX_EVENTS, MAX_KERNEL_FRAMES, MAX_USER_FRAMES,
+    MAX_KERNEL_FRAMES, MAX_USER_FRAMES, WAITS,
     config::Target,
     reasons::{Counters, EventState},
     records::{FileIdentity, StackHeader, UserFrame},
@@ -11,6 +11,7 @@ use abi::{
         Registers, Rule, dwarf,
         table::{Block, PageEntry},
     },
+    waits::{WaitCount, WaitKey},
 };
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
@@ -117,12 +118,50 @@ pub(crate) struct FileEntry {
 }
 
 #[map]
-pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(scratch::COUNT, 0);
 
-/// Indexed by event; the last entry is that of the programs that follow processes.
+/// Who uses which scratch of a CPU.
+pub(crate) mod scratch {
+    use super::{SCRATCH, Scratch};
+
+    /// Samples.
+    pub(crate) const SAMPLES: u32 = 0;
+    /// The programs at the scheduler, which a sample may interrupt.
+    pub(crate) const SCHEDULER: u32 = 1;
+    /// The program that visits all threads, which may sleep.
+    pub(crate) const THREADS: u32 = 2;
+    /// How many there are.
+    pub(super) const COUNT: u32 = 3;
+
+    /// This CPU's scratch for a use, unless it is in use.
+    #[inline(always)]
+    pub(crate) fn hold(of: u32) -> Option<&'static mut Scratch> {
+        let scratch = SCRATCH.get_ptr_mut(of)?;
+        // SAFETY: the scratch is this CPU's own; `busy` keeps out what interrupts its use. Volatile,
+        // so that the flag is written before and after all that it guards.
+        unsafe {
+            let busy = &raw mut (*scratch).busy;
+            if busy.read_volatile() != 0 {
+                return None;
+            }
+            busy.write_volatile(1);
+            Some(&mut *scratch)
+        }
+    }
+}
+
+impl Scratch {
+    /// Ends a use.
+    #[inline(always)]
+    pub(crate) fn release(&mut self) {
+        // SAFETY: as where it began.
+        unsafe { (&raw mut self.busy).write_volatile(0) };
+    }
+}
+
+/// Indexed by event; behind them those of the programs that follow processes and waits.
 #[map]
-pub(crate) static EVENTS: PerCpuArray<EventState> =
-    PerCpuArray::with_max_entries(MAX_EVENTS as u32 + 1, 0);
+pub(crate) static EVENTS: PerCpuArray<EventState> = PerCpuArray::with_max_entries(WAITS + 1, 0);
 
 #[map]
 pub(crate) static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
@@ -132,6 +171,32 @@ pub(crate) static COUNTS_0: HashMap<SampleKey, SampleCount> = HashMap::with_max_
 
 #[map]
 pub(crate) static COUNTS_1: HashMap<SampleKey, SampleCount> = HashMap::with_max_entries(16384, 0);
+
+#[map]
+pub(crate) static WAITS_0: HashMap<WaitKey, WaitCount> = HashMap::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static WAITS_1: HashMap<WaitKey, WaitCount> = HashMap::with_max_entries(1, 0);
+
+/// Where a new count of waits is made: it is too large for a program's stack.
+#[map]
+pub(crate) static NEW_WAIT: PerCpuArray<WaitCount> = PerCpuArray::with_max_entries(1, 0);
+
+/// The wait of the thread that got the CPU last, where its stack is still to be taken.
+#[map]
+pub(crate) static PENDING: PerCpuArray<PendingWait> = PerCpuArray::with_max_entries(1, 0);
+
+/// A wait that is over.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct PendingWait {
+    /// Whose it was; 0 is none.
+    pub(crate) tid: u32,
+    /// How many waits it stands for.
+    pub(crate) weight: u32,
+    pub(crate) asleep_ns: u64,
+    pub(crate) queued_ns: u64,
+}
 
 /// The stacks that user space has, by the low bits of their hash. A slot holds the whole hash, and
 /// the next stack that falls on it takes it over: the price is that a stack is sent again.

@@ -10,6 +10,7 @@ use aarch64 as machine;
 use abi::{reasons::StackEnd, unwind::Registers};
 use aya_ebpf::{
     EbpfContext,
+    bindings::task_struct,
     helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_task_pt_regs},
     programs::PerfEventContext,
 };
@@ -40,17 +41,18 @@ pub(crate) fn user(ctx: &PerfEventContext, scratch: &mut Scratch) -> Hit {
         return Hit::User(unsafe { take(scratch, regs) });
     }
     Hit::Kernel(if scratch.mm != 0 {
-        saved(scratch)
+        // SAFETY: the helper has no preconditions.
+        saved(scratch, unsafe { bpf_get_current_task_btf() })
     } else {
         Err(StackEnd::NoUserStack)
     })
 }
 
-/// The registers that were saved when the thread entered the kernel.
+/// The registers that were saved when a thread entered the kernel.
 #[inline(always)]
-fn saved(scratch: &mut Scratch) -> Result<Registers, StackEnd> {
-    // SAFETY: both helpers take any thread; what they point to is only read with a checked read.
-    let from = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) };
+pub(crate) fn saved(scratch: &mut Scratch, task: *mut task_struct) -> Result<Registers, StackEnd> {
+    // SAFETY: the helper takes any thread; what it points to is only read with a checked read.
+    let from = unsafe { bpf_task_pt_regs(task) };
     let regs = &raw mut scratch.regs;
     // SAFETY: the helper writes exactly the registers into scratch, or fails.
     let failed = unsafe {

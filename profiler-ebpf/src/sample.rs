@@ -19,10 +19,11 @@ use aya_ebpf::{
 use core::ffi::c_void;
 
 use crate::{
-    emit, frames,
+    emit,
+    frames::{self, Memory, Own},
     kernel::{config, current_task, read},
     mapping,
-    maps::{COUNTS_0, COUNTS_1, EVENTS, SCRATCH, Scratch, control, counters},
+    maps::{COUNTS_0, COUNTS_1, EVENTS, Scratch, control, counters, scratch},
     registers::{self, Hit},
     targets,
 };
@@ -51,26 +52,15 @@ fn take(ctx: &PerfEventContext, event: u32, verdict: &mut Verdict) -> Outcome {
     if !targets::wants(verdict, thread) {
         return Outcome::Elsewhere;
     }
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+    let Some(scratch) = scratch::hold(scratch::SAMPLES) else {
         return Outcome::ScratchBusy;
     };
-    // SAFETY: the scratch is this CPU's own; `busy` keeps out an event that interrupts this one.
-    let scratch = unsafe { &mut *scratch };
-    let busy = &raw mut scratch.busy;
-    // SAFETY: volatile, so that the flag is written before and after all that it guards.
-    unsafe {
-        if busy.read_volatile() != 0 {
-            return Outcome::ScratchBusy;
-        }
-        busy.write_volatile(1);
-    }
     scratch.event = event;
     scratch.key.pid = pid;
     scratch.key.tid = tid;
     scratch.key.event = event;
     let outcome = count(ctx, scratch);
-    // SAFETY: as above.
-    unsafe { busy.write_volatile(0) };
+    scratch.release();
     outcome
 }
 
@@ -90,11 +80,11 @@ fn count(ctx: &PerfEventContext, scratch: &mut Scratch) -> Outcome {
             leaf
         }
         Hit::Kernel(leaf) => {
-            kernel_stack(ctx, scratch);
+            kernel_stack(ctx.as_ptr(), scratch);
             leaf
         }
     };
-    user_stack(scratch, leaf);
+    user_stack(scratch, leaf, Own);
     // SAFETY: the context is valid for the program's run; volatile keeps it one plain load.
     let period = unsafe {
         let data = ctx.as_ptr().cast::<bpf_perf_event_data>();
@@ -105,7 +95,7 @@ fn count(ctx: &PerfEventContext, scratch: &mut Scratch) -> Outcome {
 
 /// The names that the thread and its process have at this moment.
 #[inline(always)]
-fn name(scratch: &mut Scratch, task: u64, leader: u64) {
+pub(crate) fn name(scratch: &mut Scratch, task: u64, leader: u64) {
     let comm = read(task, config!(offsets.task_comm)).unwrap_or([0; COMM_BYTES]);
     scratch.key.thread = comm;
     scratch.key.process = if task == leader {
@@ -115,12 +105,17 @@ fn name(scratch: &mut Scratch, task: u64, leader: u64) {
     };
 }
 
+/// Walks a user stack, from its registers, into scratch.
 #[inline(always)]
-fn user_stack(scratch: &mut Scratch, leaf: Result<Registers, StackEnd>) {
+pub(crate) fn user_stack(
+    scratch: &mut Scratch,
+    leaf: Result<Registers, StackEnd>,
+    memory: impl Memory,
+) {
     scratch.hash = StackHash::seeded(config!(hash_seed));
     scratch.user.header.frames = 0;
     match leaf {
-        Ok(leaf) => frames::walk(scratch, leaf),
+        Ok(leaf) => frames::walk(scratch, leaf, memory),
         Err(end) => scratch.end = end as u32,
     }
     if let Some(counters) = counters(scratch.event)
@@ -139,17 +134,24 @@ fn user_stack(scratch: &mut Scratch, leaf: Result<Registers, StackEnd>) {
     scratch.key.user = hash;
 }
 
+/// Takes the kernel stack on which a program runs into scratch.
 #[inline(always)]
-fn kernel_stack(ctx: &PerfEventContext, scratch: &mut Scratch) {
+pub(crate) fn kernel_stack(ctx: *mut c_void, scratch: &mut Scratch) {
     // SAFETY: the helper writes at most the array's size.
     let bytes = unsafe {
         bpf_get_stack(
-            ctx.as_ptr(),
+            ctx,
             (&raw mut scratch.kernel.addresses).cast::<c_void>(),
             (MAX_KERNEL_FRAMES * size_of::<u64>()) as u32,
             0,
         )
     };
+    keep_kernel_stack(scratch, bytes);
+}
+
+/// Closes the kernel stack whose addresses are in scratch; `bytes` is their length, or an error.
+#[inline(always)]
+pub(crate) fn keep_kernel_stack(scratch: &mut Scratch, bytes: i64) {
     let frames = if bytes < 0 {
         0
     } else {

@@ -1,7 +1,7 @@
 //! Whose samples are wanted, and keeping that true while processes come and go.
 
 use abi::{
-    MAX_EVENTS,
+    FOLLOWING,
     config::{Scope, Target, target},
     reasons::{Miss, Verdict},
 };
@@ -72,7 +72,7 @@ pub(crate) fn follow(child: u64) {
         start_ns,
     };
     if TARGETS.insert(&pid, &new, u64::from(BPF_ANY)).is_err()
-        && let Some(counters) = counters(MAX_EVENTS as u32)
+        && let Some(counters) = counters(FOLLOWING)
     {
         counters.misses[Miss::TargetMapFull as usize] += 1;
     }
@@ -103,8 +103,9 @@ pub(crate) fn forget(task: u64) {
     }
 }
 
+/// Whether a number is that of a target of a kind.
 #[inline(always)]
-fn is_target(number: u32, kind: u32) -> bool {
+pub(crate) fn is_target(number: u32, kind: u32) -> bool {
     // SAFETY: only the kind is read, which never changes for an entry's lifetime.
     unsafe { TARGETS.get(&number) }.is_some_and(|target| target.kind & kind != 0)
 }

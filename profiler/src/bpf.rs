@@ -1,5 +1,7 @@
 //! The kernel programs in use: loading, attaching, and reading what they counted.
 
+mod waits;
+
 use std::{
     collections::{BTreeMap, HashMap},
     io,
@@ -12,6 +14,7 @@ use abi::{
     records::FileIdentity,
     samples::{SampleCount, SampleKey},
     tables::Control,
+    waits::{WaitCount, WaitKey},
 };
 use anyhow::{Context, Result, anyhow};
 use aya::{
@@ -21,6 +24,8 @@ use aya::{
 };
 
 use crate::tables::{Arrays, TableSizes};
+
+pub use waits::WaitSettings;
 
 #[cfg(target_arch = "x86_64")]
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../profiler-ebpf/object/x86_64.bpf.o");
@@ -42,6 +47,8 @@ pub struct Sizes {
     pub ring_bytes: u32,
     /// Entries of each of the two maps of counts.
     pub count_entries: u32,
+    /// Entries of each of the two maps of waits; 1 where none are recorded.
+    pub wait_entries: u32,
     /// Entries of the arrays for unwind tables.
     pub tables: TableSizes,
 }
@@ -57,6 +64,17 @@ pub struct Programs {
     links: Vec<OwnedFd>,
     control: Control,
     counts_taken: u32,
+    /// Whether the program that takes a stack at the end of a wait is attached.
+    takes_stacks_at_end: bool,
+}
+
+/// What was counted since the last time.
+#[derive(Debug)]
+pub struct Taken {
+    /// Samples.
+    pub counts: HashMap<SampleKey, SampleCount>,
+    /// Waits.
+    pub waits: HashMap<WaitKey, WaitCount>,
 }
 
 impl Programs {
@@ -71,6 +89,10 @@ impl Programs {
             .map_max_entries("RING", sizes.ring_bytes)
             .map_max_entries("COUNTS_0", sizes.count_entries)
             .map_max_entries("COUNTS_1", sizes.count_entries)
+            .map_max_entries("WAITS_0", sizes.wait_entries)
+            .map_max_entries("WAITS_1", sizes.wait_entries)
+            // The kernel's storage for tasks, which is not read from here.
+            .allow_unsupported_maps()
             .map_max_entries("PAGES", sizes.tables.pages)
             .map_max_entries("BLOCKS", sizes.tables.blocks)
             .load(OBJECT)
@@ -84,6 +106,7 @@ impl Programs {
             links: Vec::new(),
             control: Control::default(),
             counts_taken: 0,
+            takes_stacks_at_end: false,
         })
     }
 
@@ -288,33 +311,47 @@ impl Programs {
         Ok(verified)
     }
 
-    /// Takes the counts since the last call: the programs go on in the other map, and this one is
-    /// read and emptied once no program can still be writing to it.
+    /// Takes what was counted since the last call: the programs go on in the other maps, and these
+    /// are read and emptied once no program can still be writing to them.
     ///
     /// # Errors
     /// Where a map cannot be read.
-    pub fn take_counts(&mut self) -> Result<HashMap<SampleKey, SampleCount>> {
-        let name = if self.control.active_counts == 0 {
-            "COUNTS_0"
-        } else {
-            "COUNTS_1"
+    pub fn take_counts(&mut self) -> Result<Taken> {
+        let (counts, waits) = match self.control.active_counts {
+            0 => ("COUNTS_0", "WAITS_0"),
+            _ => ("COUNTS_1", "WAITS_1"),
         };
         self.control.active_counts = 1 - self.control.active_counts;
         self.counts_taken += 1;
         self.control.epoch = self.counts_taken / COUNTS_PER_EPOCH;
         self.set_control()?;
         wait_for_running_programs();
+        Ok(Taken {
+            counts: self.empty(counts)?,
+            waits: match self.control.waits {
+                0 => HashMap::new(),
+                _ => self.empty(waits)?,
+            },
+        })
+    }
+
+    /// Reads a map and removes what it held.
+    fn empty<Key, Value>(&mut self, name: &str) -> Result<HashMap<Key, Value>>
+    where
+        Key: Copy + Eq + std::hash::Hash + 'static,
+        Value: Copy + 'static,
+    {
         let map = self
             .ebpf
             .map_mut(name)
             .with_context(|| format!("no map `{name}`"))?;
-        let mut counts = BpfHashMap::<_, Plain<SampleKey>, Plain<SampleCount>>::try_from(map)?;
-        let taken = counts
+        let mut map = BpfHashMap::<_, Plain<Key>, Plain<Value>>::try_from(map)?;
+        let taken = map
             .iter()
-            .map(|entry| entry.map(|(key, count)| (key.0, count.0)))
+            .map(|entry| entry.map(|(key, value)| (key.0, value.0)))
             .collect::<Result<HashMap<_, _>, _>>()?;
         for key in taken.keys() {
-            counts.remove(&Plain(*key))?;
+            map.remove(&Plain(*key))?;
         }
         Ok(taken)
     }

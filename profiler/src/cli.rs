@@ -40,6 +40,7 @@ pub struct DoctorArgs {
     override_usage = "timesink record [OPTIONS] <-p PID | -t TID | --cgroup PATH | -a | -- COMMAND [ARGUMENT]...>"
 )]
 #[command(group = clap::ArgGroup::new("target").args(["pid", "tid", "cgroup", "all", "command"]).required(true).multiple(true))]
+#[command(group = clap::ArgGroup::new("waits").args(["off_cpu", "wall"]))]
 pub struct RecordArgs {
     /// Record this process, its threads and its children (may be repeated)
     #[arg(short, long = "pid", value_name = "PID", help_heading = "Target")]
@@ -80,6 +81,26 @@ pub struct RecordArgs {
     /// a raw event such as r01c2 [default: cycles where the CPU counts them, else cpu-clock]
     #[arg(short, long = "event", value_name = "EVENT", help_heading = "Sampling")]
     pub event: Vec<String>,
+    /// Record where threads wait, every nanosecond of it, instead of what runs on the CPUs
+    #[arg(long, conflicts_with_all = ["wall", "rate", "period", "event"], help_heading = "Waiting")]
+    pub off_cpu: bool,
+    /// Record both: what runs, where threads wait, and the two in one picture of all their time
+    #[arg(long, conflicts_with_all = ["event", "period"], help_heading = "Waiting")]
+    pub wall: bool,
+    /// Show who ended each wait, with the stack of the thread that did
+    #[arg(long, requires = "waits", help_heading = "Waiting")]
+    pub wakers: bool,
+    /// Take no stack of a wait shorter than this; its time is shown without one: 10us, 1ms
+    #[arg(long, value_name = "TIME", value_parser = parse_wait, requires = "waits", help_heading = "Waiting")]
+    pub min_block: Option<std::time::Duration>,
+    /// Take the stack of a wait shorter than this by chance, so that one is taken for each such
+    /// time of waiting on average: 100us, 1ms; 0 takes the stack of each wait [default: 0, and 1ms
+    /// from the moment on when threads switch so often that it would cost too much]
+    #[arg(long, value_name = "TIME", value_parser = parse_wait, requires = "waits", help_heading = "Waiting")]
+    pub wait_period: Option<std::time::Duration>,
+    /// Leave out the waits of threads that are idle, such as a pool's that waits for work
+    #[arg(long, requires = "waits", help_heading = "Waiting")]
+    pub hide_idle: bool,
     /// How long to record: 500ms, 10s, 5m, 1h [default: until the target ends, or Ctrl-C]
     #[arg(short, long, value_name = "TIME", value_parser = parse_duration, help_heading = "Sampling")]
     pub duration: Option<std::time::Duration>,
@@ -110,6 +131,14 @@ pub struct RecordArgs {
     pub count_entries: Option<u32>,
 }
 
+impl RecordArgs {
+    /// Whether time in which threads do not run is recorded.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.off_cpu || self.wall
+    }
+}
+
 /// A whole number with a unit: `500ms`, `10s`, `5m`, `1h`; without a unit it is seconds.
 fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
     let digits = text
@@ -132,6 +161,28 @@ fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
         Some(total) => Ok(std::time::Duration::from_millis(total)),
         None => Err("expected a number and a unit, such as 500ms, 10s, 5m or 1h".to_owned()),
     }
+}
+
+/// A whole number with a unit: `10us`, `1ms`, `1s`; `0` needs none.
+fn parse_wait(text: &str) -> Result<std::time::Duration, String> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let nanoseconds = match unit {
+        "ns" => Some(1),
+        "us" => Some(1_000),
+        "ms" => Some(1_000_000),
+        "s" => Some(1_000_000_000),
+        "" if number == "0" => Some(0),
+        _ => None,
+    };
+    let number = number.parse::<u64>().ok();
+    number
+        .zip(nanoseconds)
+        .and_then(|(number, unit)| number.checked_mul(unit))
+        .map(std::time::Duration::from_nanos)
+        .ok_or_else(|| "expected a number and a unit, such as 10us, 1ms or 1s".to_owned())
 }
 
 /// A whole number with a unit: `64K`, `256M`, `1G`; without a unit it is bytes.
@@ -180,6 +231,17 @@ mod tests {
         assert_eq!(parse_bytes("1G"), Ok(1 << 30));
         for bad in ["", "M", "0M", "5MM", "-1K", "99999999999999999G"] {
             assert!(parse_bytes(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// A wait has a unit, or is 0.
+    #[test]
+    fn waits_have_units() {
+        assert_eq!(parse_wait("10us"), Ok(Duration::from_micros(10)));
+        assert_eq!(parse_wait("1ms"), Ok(Duration::from_millis(1)));
+        assert_eq!(parse_wait("0"), Ok(Duration::ZERO));
+        for bad in ["", "1", "us", "1m", "-1s", "99999999999s"] {
+            assert!(parse_wait(bad).is_err(), "{bad}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use abi::{
     records::UserFrame,
     samples::{SampleCount, SampleKey, StackHash},
+    waits::{ThreadTimes, WaitCount, WaitKey, Waker},
 };
 
 use crate::{
@@ -37,6 +38,14 @@ impl Default for Bounds {
 pub struct Collected {
     /// How often each thread was found with each pair of stacks.
     pub counts: HashMap<SampleKey, SampleCount>,
+    /// How often and how long each thread waited with each pair of stacks.
+    pub waits: HashMap<WaitKey, WaitCount>,
+    /// Waits beyond the bound on counts.
+    pub waits_overflow: WaitCount,
+    /// All the time of each thread whose waits were watched, once it or the recording has ended.
+    pub threads: Vec<ThreadTimes>,
+    /// Who woke threads.
+    pub wakers: HashMap<StackHash, Waker>,
     /// What the user halves stand for.
     pub user: HashMap<StackHash, Stack<UserFrame>>,
     /// What the kernel halves stand for.
@@ -79,6 +88,10 @@ impl Collected {
                 self.stacks_dropped += u64::from(kept.is_none());
             }
             Some(Record::File(seen)) => return self.files.see(&seen),
+            Some(Record::Thread(times)) => self.threads.push(times),
+            Some(Record::Waker(waker)) => {
+                self.wakers.insert(waker.hash, waker);
+            }
             None => {}
         }
         None
@@ -106,11 +119,24 @@ impl Collected {
         }
     }
 
-    /// Whether both stacks of a count have arrived.
+    /// Adds the waits that the kernel counted since the last time.
+    pub fn take_waits(&mut self, waits: impl IntoIterator<Item = (WaitKey, WaitCount)>) {
+        for (key, count) in waits {
+            let has_room = self.waits.len() < self.bounds.counts;
+            let total = if has_room || self.waits.contains_key(&key) {
+                self.waits.entry(key).or_default()
+            } else {
+                &mut self.waits_overflow
+            };
+            total.add(&count);
+        }
+    }
+
+    /// Whether both stacks have arrived, where there are any.
     #[must_use]
-    pub fn has_stacks(&self, key: &SampleKey) -> bool {
-        (key.user == StackHash::NONE || self.user.contains_key(&key.user))
-            && (key.kernel == StackHash::NONE || self.kernel.contains_key(&key.kernel))
+    pub fn has_stacks(&self, user: StackHash, kernel: StackHash) -> bool {
+        (user == StackHash::NONE || self.user.contains_key(&user))
+            && (kernel == StackHash::NONE || self.kernel.contains_key(&kernel))
     }
 }
 
@@ -188,6 +214,7 @@ mod tests {
             kernel: missing,
             ..key(1)
         };
-        assert!(!collected.has_stacks(&lost) && collected.has_stacks(&key(1)));
+        assert!(!collected.has_stacks(lost.user, lost.kernel));
+        assert!(collected.has_stacks(StackHash::NONE, StackHash::NONE));
     }
 }

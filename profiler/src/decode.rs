@@ -1,8 +1,10 @@
 //! From the bytes of the ring to records: a pure function that never panics.
 
 use abi::{
+    COMM_BYTES,
     records::{FileIdentity, FileSeen, StackHeader, UserFrame, kind},
     samples::StackHash,
+    waits::{ThreadTimes, Waker},
 };
 
 /// A record of the ring.
@@ -14,6 +16,10 @@ pub enum Record {
     KernelStack(StackHash, Stack<u64>),
     /// A file seen for the first time.
     File(FileSeen),
+    /// All the time of a thread that has ended.
+    Thread(ThreadTimes),
+    /// Who woke threads.
+    Waker(Waker),
 }
 
 /// The frames of a stack and why they end.
@@ -48,6 +54,8 @@ pub fn record(bytes: &[u8]) -> Option<Record> {
             Some(Record::KernelStack(hash, Stack { frames, end }))
         }
         kind::FILE => file(bytes).map(Record::File),
+        kind::THREAD => thread(bytes).map(Record::Thread),
+        kind::WAKER => waker(bytes).map(Record::Waker),
         _ => None,
     }
 }
@@ -59,11 +67,11 @@ fn stack(
     let header = size_of::<StackHeader>();
     let length = (word(bytes, 4)? as usize).checked_mul(frame_bytes)?;
     let frames = bytes.get(header..header.checked_add(length)?)?;
-    let hash = StackHash {
-        low: long(bytes, 8)?,
-        high: long(bytes, 16)?,
-    };
-    Some((hash, word(bytes, 24)?, frames.chunks_exact(frame_bytes)))
+    Some((
+        hash(bytes, 8)?,
+        word(bytes, 24)?,
+        frames.chunks_exact(frame_bytes),
+    ))
 }
 
 fn file(bytes: &[u8]) -> Option<FileSeen> {
@@ -80,6 +88,52 @@ fn file(bytes: &[u8]) -> Option<FileSeen> {
         pid: word(bytes, 40)?,
         padding: 0,
     })
+}
+
+/// Decodes all the time of a thread; `None` where it is cut short.
+#[must_use]
+pub fn thread(bytes: &[u8]) -> Option<ThreadTimes> {
+    Some(ThreadTimes {
+        kind: kind::THREAD,
+        has_ended: word(bytes, 4)?,
+        pid: word(bytes, 8)?,
+        tid: word(bytes, 12)?,
+        thread: name(bytes, 16)?,
+        process: name(bytes, 32)?,
+        began_ns: long(bytes, 48)?,
+        ended_ns: long(bytes, 56)?,
+        on_ns: long(bytes, 64)?,
+        asleep_ns: long(bytes, 72)?,
+        queued_ns: long(bytes, 80)?,
+        preempted_ns: long(bytes, 88)?,
+        switches: long(bytes, 96)?,
+        wakeups_missed: long(bytes, 104)?,
+    })
+}
+
+fn waker(bytes: &[u8]) -> Option<Waker> {
+    Some(Waker {
+        kind: kind::WAKER,
+        padding: 0,
+        hash: hash(bytes, 8)?,
+        user: hash(bytes, 24)?,
+        kernel: hash(bytes, 40)?,
+        pid: word(bytes, 56)?,
+        tid: word(bytes, 60)?,
+        thread: name(bytes, 64)?,
+        process: name(bytes, 80)?,
+    })
+}
+
+fn hash(bytes: &[u8], at: usize) -> Option<StackHash> {
+    Some(StackHash {
+        low: long(bytes, at)?,
+        high: long(bytes, at + 8)?,
+    })
+}
+
+fn name(bytes: &[u8], at: usize) -> Option<[u8; COMM_BYTES]> {
+    bytes.get(at..at + COMM_BYTES)?.try_into().ok()
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {

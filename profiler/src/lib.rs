@@ -27,3 +27,4 @@ pub mod tables;
 pub mod targets;
 pub mod unwind;
 mod watch;
+pub mod watching;

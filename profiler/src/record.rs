@@ -33,6 +33,7 @@ use crate::{
     tables::{Builder, Ready, TableCounts, Tables, build_all},
     targets::{Targets, target_of},
     watch::watch,
+    watching::{Waits, Watching},
 };
 
 /// How often the counts are taken.
@@ -40,6 +41,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How often the rings are emptied, if nothing asks for it earlier: programs that are started by the
 /// thousand fill that of their mappings in a fifth of a second.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(100);
+/// Entries of the map of waits, which is emptied as often as that of counts and whose entries take half
+/// a kilobyte each.
+const WAIT_ENTRIES: u32 = 1 << 14;
 /// Within this time of a signal that went to the command too, it reaches the recorder.
 const SAME_MOMENT: Duration = Duration::from_millis(50);
 
@@ -54,6 +58,8 @@ pub struct Recorded {
     pub processes: Counters,
     /// What became of unwind tables.
     pub tables: TableCounts,
+    /// What the programs at the scheduler told, where waits were recorded.
+    pub waits: Option<Waits>,
     /// When it began.
     pub started: SystemTime,
     /// How long it took.
@@ -92,6 +98,7 @@ pub async fn record(
     report.tables(&found);
     let ready = Ready::new(found);
     let mut session = Session::attach(args, &targets, samplings, ready)?;
+    session.watch_waits()?;
     let waiting = match args.command.as_slice() {
         [] => None,
         words => Some(Waiting::start(words, limit)?),
@@ -111,6 +118,7 @@ pub async fn record(
     };
     session.switch(false)?;
     let duration = began.elapsed();
+    session.stop_waits()?;
     let away_after = away()?;
     session.take_all()?;
     let away = |cpu: u32| {
@@ -122,6 +130,7 @@ pub async fn record(
         events: session.accounts(away)?,
         processes: session.programs.counters(u32::try_from(MAX_EVENTS)?)?,
         tables: session.tables.counts,
+        waits: session.waits()?,
         collected: session.collected,
         started,
         duration,
@@ -177,6 +186,7 @@ struct Session {
     builder: Builder,
     /// Whether files of other processes than targets are of no interest.
     only_targets: bool,
+    watching: Option<Watching>,
     collected: Collected,
 }
 
@@ -191,6 +201,10 @@ impl Session {
             tables: ready.sizes(args.unwind_memory),
             ring_bytes: args.ring_bytes,
             count_entries: args.count_entries.unwrap_or(1 << 15),
+            wait_entries: match args.waits() {
+                true => args.count_entries.unwrap_or(WAIT_ENTRIES),
+                false => 1,
+            },
         };
         let mut programs = Programs::load(&config(targets)?, sizes)?;
         let tables = Tables::publish(ready, &mut programs)?;
@@ -214,6 +228,7 @@ impl Session {
             tables,
             builder: Builder::start(),
             only_targets: targets.scope == Scope::Tasks,
+            watching: args.waits().then(|| Watching::planned(args)),
             collected: Collected::default(),
         })
     }
@@ -263,6 +278,7 @@ impl Session {
                 }
                 _ = tick.tick() => {
                     self.take_all()?;
+                    self.keep_waits_cheap()?;
                     self.tables.retry(&mut self.programs)?;
                     if report.is_live() {
                         report.progress(&self.progress()?);
@@ -272,10 +288,43 @@ impl Session {
         }
     }
 
+    /// Begins to watch waits, where they are wanted.
+    fn watch_waits(&mut self) -> Result<()> {
+        match &mut self.watching {
+            Some(watching) => watching.begin(&mut self.programs),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the stacks of a part of the waits where that of each would cost too much.
+    fn keep_waits_cheap(&mut self) -> Result<()> {
+        match &mut self.watching {
+            Some(watching) => watching.adapt(&mut self.programs),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends all waits.
+    fn stop_waits(&mut self) -> Result<()> {
+        if self.watching.is_some() {
+            let threads = self.programs.stop_waits()?;
+            self.collected.threads.extend(threads);
+        }
+        Ok(())
+    }
+
+    fn waits(&self) -> Result<Option<Waits>> {
+        let watching = self.watching.as_ref();
+        watching
+            .map(|watching| watching.waits(&self.programs))
+            .transpose()
+    }
+
     fn take_all(&mut self) -> Result<()> {
         self.drain();
         let counts = self.programs.take_counts()?;
-        self.collected.take_counts(counts);
+        self.collected.take_counts(counts.counts);
+        self.collected.take_waits(counts.waits);
         Ok(())
     }
 

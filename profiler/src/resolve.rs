@@ -111,7 +111,7 @@ impl Stacks {
         key: &SampleKey,
         samples: u64,
     ) -> Vec<FrameId> {
-        if !collected.has_stacks(key) {
+        if !collected.has_stacks(key.user, key.kernel) {
             *self.findings.unsent.entry(key.event).or_default() += samples;
             return vec![self.unsent];
         }

@@ -35,6 +35,9 @@ impl Sampling {
     /// Where an event is unknown or the machine cannot count it, or the rate is beyond the
     /// kernel's limit.
     pub fn plan(args: &RecordArgs) -> Result<Vec<Self>> {
+        if args.off_cpu {
+            return Ok(Vec::new());
+        }
         let rate = match args.period {
             Some(period) => Rate::Period(period),
             None => Rate::Hz(args.rate.unwrap_or(DEFAULT_HZ)),

@@ -31,6 +31,26 @@ pub struct Offsets {
     pub task_start_boottime: u32,
     /// `task_struct.self_exec_id`
     pub task_self_exec_id: u32,
+    /// `task_struct.__state`
+    pub task_state: u32,
+    /// `task_struct.on_cpu`
+    pub task_on_cpu: u32,
+    /// `task_struct.nvcsw`
+    pub task_nvcsw: u32,
+    /// `task_struct.nivcsw`
+    pub task_nivcsw: u32,
+    /// `task_struct.cgroups`
+    pub task_cgroups: u32,
+    /// `css_set.dfl_cgrp`
+    pub css_set_dfl_cgrp: u32,
+    /// `cgroup.level`
+    pub cgroup_level: u32,
+    /// `cgroup.ancestors`
+    pub cgroup_ancestors: u32,
+    /// `cgroup.kn`
+    pub cgroup_kn: u32,
+    /// `kernfs_node.id`
+    pub kernfs_node_id: u32,
     /// `mm_struct.mm_mt.ma_root`
     pub mm_tree_root: u32,
     /// `mm_struct.mm_lock_seq`; 0 where the kernel has none (before 6.4)
@@ -94,7 +114,7 @@ pub struct Config {
     pub offsets: Offsets,
 }
 
-const _: () = assert!(size_of::<Offsets>() == 80);
+const _: () = assert!(size_of::<Offsets>() == 120);
 const _: () = assert!(size_of::<Addresses>() == 16);
 const _: () = assert!(size_of::<Config>() == 56 + size_of::<Offsets>());
 

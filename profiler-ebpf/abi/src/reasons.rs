@@ -77,6 +77,20 @@ reasons! {
         FileUnannounced = 3, "file announcement delayed", "announcements of a file put off because the ring was full";
         StackUnsent = 4, "stack sending delayed", "stacks put off to their next sample because the ring was full";
         TargetMapFull = 5, "target map full", "child processes that could not be followed";
+        ThreadRefused = 6, "thread not watched", "threads for which the kernel gave no memory to keep their times";
+        WaiterMoved = 7, "wait without a stack", "waits whose stack was to be taken at their end and was not";
+        AccountUnsent = 8, "thread account not sent", "threads that ended while the ring was full: their waits are counted, their times on a CPU are not known";
+    }
+}
+
+reasons! {
+    /// How a thread was while it did not run.
+    State {
+        Blocked = 0, "blocked", "asleep until something happens, or a signal";
+        Uninterruptible = 1, "uninterruptible", "asleep in the kernel where no signal wakes it, mostly for a disk";
+        Stopped = 2, "stopped", "stopped by a signal or a tracer";
+        Preempted = 3, "preempted", "ready to run, while another thread had the CPU";
+        Starting = 4, "starting", "created and not run yet";
     }
 }
 

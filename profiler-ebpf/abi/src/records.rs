@@ -11,6 +11,10 @@ pub mod kind {
     pub const KERNEL_STACK: u32 = 2;
     /// A [`super::FileSeen`].
     pub const FILE: u32 = 3;
+    /// A [`crate::waits::ThreadTimes`].
+    pub const THREAD: u32 = 4;
+    /// A [`crate::waits::Waker`].
+    pub const WAKER: u32 = 5;
 }
 
 /// What stands before the frames of a stack.

@@ -40,6 +40,28 @@ pub struct Control {
     pub epoch: u32,
     /// The number of the vdso's table.
     pub vdso_table: u32,
+    /// 0 while waits are not watched. The programs begin when it becomes 1, and at 2 all threads are
+    /// taken to stop at `stopped_ns`.
+    pub waits: u32,
+    /// Always 0.
+    pub padding: u32,
+    /// When the watching of waits stopped, on the monotonic clock.
+    pub stopped_ns: u64,
+    /// Of a wait shorter than this a stack is taken with a probability of its length divided by
+    /// this; 0 takes the stack of each.
+    pub wait_period_ns: u64,
+    /// Waits shorter than this are counted without a stack.
+    pub shortest_wait_ns: u64,
 }
 
-const _: () = assert!(size_of::<Control>() == 16);
+const _: () = assert!(size_of::<Control>() == 48);
+
+impl Control {
+    /// Whether the stack of each wait is taken, which is done when it begins; else the stacks of
+    /// some are taken when they end.
+    #[must_use]
+    #[inline(always)]
+    pub const fn takes_every_stack(&self) -> bool {
+        self.wait_period_ns == 0 && self.shortest_wait_ns == 0
+    }
+}

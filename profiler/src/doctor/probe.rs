@@ -30,6 +30,7 @@ const RATE: Rate = Rate::Hz(crate::sampling::DEFAULT_HZ);
 /// Enough to load the programs; nothing is ever sampled.
 const SIZES: Sizes = Sizes {
     ring_bytes: 4096,
+    wait_entries: 1,
     count_entries: 16,
     tables: TableSizes {
         pages: 1,

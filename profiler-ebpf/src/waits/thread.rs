@@ -1,0 +1,214 @@
+//! What is kept of each watched thread, in the kernel's storage for tasks.
+
+use abi::{
+    FOLLOWING,
+    reasons::{Miss, State},
+    records::kind,
+    samples::StackHash,
+    waits::{ThreadTimes, WaitKey},
+};
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, BPF_RB_NO_WAKEUP, task_struct},
+    helpers::generated::{bpf_probe_read_kernel, bpf_task_storage_get},
+    macros::btf_map,
+    programs::BtfTracePointContext,
+};
+use core::{ffi::c_void, ptr};
+
+use crate::maps::{RING, counters};
+
+/// What a thread is doing.
+pub(crate) mod phase {
+    /// Nothing is known yet.
+    pub(crate) const NEW: u32 = 0;
+    /// It runs.
+    pub(crate) const RUNNING: u32 = 1;
+    /// It sleeps or waits for a CPU.
+    pub(crate) const AWAY: u32 = 2;
+    /// Its account is closed.
+    pub(crate) const CLOSED: u32 = 3;
+}
+
+/// A watched thread.
+#[repr(C)]
+pub(crate) struct Thread {
+    /// From when on it has been running or away.
+    pub(crate) since_ns: u64,
+    /// When it was woken; 0 while it was not.
+    pub(crate) woken_ns: u64,
+    /// One of [`phase`]'s.
+    pub(crate) phase: u32,
+    /// Always 0.
+    pub(crate) padding: u32,
+    /// What its present wait counts as.
+    pub(crate) key: WaitKey,
+    /// All its time up to `since_ns`.
+    pub(crate) times: Times,
+}
+
+/// The sums of a thread's [`ThreadTimes`].
+#[repr(C)]
+pub(crate) struct Times {
+    pub(crate) began_ns: u64,
+    pub(crate) on_ns: u64,
+    pub(crate) asleep_ns: u64,
+    pub(crate) queued_ns: u64,
+    pub(crate) preempted_ns: u64,
+    pub(crate) switches: u64,
+    pub(crate) wakeups_missed: u64,
+}
+
+/// How long a wait was.
+pub(crate) struct Wait {
+    pub(crate) asleep_ns: u64,
+    pub(crate) queued_ns: u64,
+}
+
+impl Thread {
+    /// The present wait, taken to end now, and added to the thread's times.
+    #[inline(always)]
+    pub(crate) fn wait(&mut self, now: u64) -> Wait {
+        let away_ns = now.saturating_sub(self.since_ns);
+        let is_ready = self.key.state >= State::Preempted as u32;
+        let wait = if is_ready {
+            self.times.preempted_ns += if self.key.state == State::Preempted as u32 {
+                away_ns
+            } else {
+                0
+            };
+            Wait {
+                asleep_ns: 0,
+                queued_ns: away_ns,
+            }
+        } else {
+            // Clocks of two CPUs may differ a little: what counts is that the parts add up.
+            let asleep_ns = match self.woken_ns {
+                0 => away_ns,
+                woken => woken.saturating_sub(self.since_ns).min(away_ns),
+            };
+            Wait {
+                asleep_ns,
+                queued_ns: away_ns - asleep_ns,
+            }
+        };
+        if is_ready || self.woken_ns == 0 {
+            self.key.waker = StackHash::NONE;
+        }
+        self.times.asleep_ns += wait.asleep_ns;
+        self.times.queued_ns += wait.queued_ns;
+        wait
+    }
+
+    /// The account of the thread at the end of the recording or its own.
+    #[inline(always)]
+    pub(crate) fn account(&self, has_ended: bool, now: u64) -> ThreadTimes {
+        ThreadTimes {
+            kind: kind::THREAD,
+            has_ended: u32::from(has_ended),
+            pid: self.key.pid,
+            tid: self.key.tid,
+            thread: self.key.thread,
+            process: self.key.process,
+            began_ns: self.times.began_ns,
+            ended_ns: now,
+            on_ns: self.times.on_ns,
+            asleep_ns: self.times.asleep_ns,
+            queued_ns: self.times.queued_ns,
+            preempted_ns: self.times.preempted_ns,
+            switches: self.times.switches,
+            wakeups_missed: self.times.wakeups_missed,
+        }
+    }
+
+    /// The thread has ended: its account is sent.
+    #[inline(always)]
+    pub(crate) fn end(&mut self, now: u64) {
+        self.phase = phase::CLOSED;
+        let account = self.account(true, now);
+        if RING
+            .output::<ThreadTimes>(account, u64::from(BPF_RB_NO_WAKEUP))
+            .is_err()
+        {
+            miss(Miss::AccountUnsent);
+        }
+    }
+}
+
+/// The layout by which the loader makes the map: task storage has no entries of its own.
+#[repr(C)]
+pub(crate) struct Storage {
+    r#type: *const [i32; 29],
+    key: *const i32,
+    value: *const Thread,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; BPF_F_NO_PREALLOC as usize],
+}
+
+// SAFETY: nothing is ever read from it here; the kernel's map stands behind it.
+unsafe impl Sync for Storage {}
+
+#[btf_map]
+static THREADS: Storage = Storage {
+    r#type: ptr::null(),
+    key: ptr::null(),
+    value: ptr::null(),
+    max_entries: ptr::null(),
+    map_flags: ptr::null(),
+};
+
+#[inline(always)]
+fn storage(task: *mut task_struct, flags: u64) -> Option<&'static mut Thread> {
+    // SAFETY: the verifier sees to it that the task is one; the entry lives as long as the task.
+    unsafe {
+        let map = (&raw const THREADS).cast_mut().cast::<c_void>();
+        bpf_task_storage_get(map, task, ptr::null_mut(), flags)
+            .cast::<Thread>()
+            .as_mut()
+    }
+}
+
+/// What is kept of a thread, if it is watched.
+#[inline(always)]
+pub(crate) fn of(task: *mut task_struct) -> Option<&'static mut Thread> {
+    storage(task, 0)
+}
+
+/// Begins to watch a thread, or finds that it is watched.
+#[inline(always)]
+pub(crate) fn watch(task: *mut task_struct) -> Option<&'static mut Thread> {
+    let thread = storage(task, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE));
+    if thread.is_none() {
+        miss(Miss::ThreadRefused);
+    }
+    thread
+}
+
+/// The address of a task that is an argument of a tracepoint, as a number: the verifier refuses
+/// arithmetic on a typed pointer.
+#[inline(always)]
+pub(crate) fn address(ctx: &BtfTracePointContext, argument: usize) -> u64 {
+    untyped(ctx.as_ptr() as u64 + (argument * size_of::<u64>()) as u64)
+}
+
+/// Reads a word of kernel memory that holds a pointer.
+#[inline(always)]
+pub(crate) fn untyped(at: u64) -> u64 {
+    let mut word = 0u64;
+    // SAFETY: the helper writes exactly the word, or fails.
+    unsafe {
+        bpf_probe_read_kernel(
+            (&raw mut word).cast::<c_void>(),
+            size_of::<u64>() as u32,
+            at as *const c_void,
+        );
+    }
+    word
+}
+
+#[inline(always)]
+pub(crate) fn miss(miss: Miss) {
+    if let Some(counters) = counters(FOLLOWING) {
+        counters.misses[miss as usize] += 1;
+    }
+}
