@@ -33,7 +33,7 @@ fn folded_by_thread() {
     // With a frame per thread, threads do not add up.
     let mut profile = on_cpu();
     profile.by_thread = true;
-    profile.fold_by(1);
+    profile.fold_by(&[1]);
     check("by_thread.folded", &encode_text(&profile, Format::Folded));
 }
 
