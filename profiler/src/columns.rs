@@ -163,7 +163,11 @@ mod tests {
     #[test]
     fn waiting_has_its_own_types() {
         let columns = Columns::new(&[], true);
-        let expected = ["blocks/count", "runnable/nanoseconds", "off_cpu/nanoseconds"];
+        let expected = [
+            "blocks/count",
+            "runnable/nanoseconds",
+            "off_cpu/nanoseconds",
+        ];
         assert_eq!(names(&columns), expected);
         assert_eq!(columns.of_waits(WAITS), [3, 7, 50]);
         assert_eq!(columns.folded(), [1, 2]);

@@ -234,12 +234,9 @@ impl Session {
     }
 
     fn describe(&self) -> String {
-        let events: Vec<_> = self
-            .events
-            .iter()
-            .map(|(sampling, _)| sampling.describe())
-            .collect();
-        events.join("; ")
+        let events = self.events.iter().map(|(sampling, _)| sampling.describe());
+        let waits = self.watching.iter().map(|_| "waits".to_owned());
+        events.chain(waits).collect::<Vec<_>>().join("; ")
     }
 
     /// Switches all events on or off.

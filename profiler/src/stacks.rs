@@ -115,6 +115,16 @@ impl<'a> Stacks<'a> {
         }
     }
 
+    /// The frames of a user stack, which are not counted among those of samples.
+    pub(crate) fn user_frames(&self, hash: StackHash) -> Vec<FrameId> {
+        let Some(stack) = self.collected.user.get(&hash) else {
+            return Vec::new();
+        };
+        let frames = stack.frames.iter().rev();
+        let frames = frames.map(|frame| self.names.user(frame).frame);
+        self.what_lacks(stack).into_iter().chain(frames).collect()
+    }
+
     /// The frame that stands for the outer ones that are not known, where some are not.
     fn what_lacks(&self, stack: &Stack<UserFrame>) -> Option<FrameId> {
         let outermost = stack.frames.last().map(|frame| self.names.user(frame));
