@@ -4,7 +4,7 @@ use std::path::Path;
 
 use abi::waits::ThreadTimes;
 use anyhow::Result;
-use output::{Format, Ledger, RowKind, hottest, human_duration};
+use output::{Format, Ledger, Profile, RowKind, hottest, human_duration};
 
 use crate::{
     cli::RecordArgs,
@@ -13,6 +13,8 @@ use crate::{
     profile::{describe, profile},
     record::Recorded,
     report::{Report, tell},
+    resolve::Resolved,
+    waiting,
 };
 
 /// How many functions the table of the hottest has.
@@ -41,6 +43,10 @@ pub fn finish(
     if outputs.is_default {
         tell(format_args!("{}", hottest(&profile, HOTTEST)));
     }
+    tell(format_args!(
+        "{}",
+        waits(recorded, &resolved, &profile, args)
+    ));
     for line in summaries(recorded, &ledgers) {
         tell(format_args!("timesink: {line}\n"));
     }
@@ -52,6 +58,27 @@ pub fn finish(
         tell(format_args!("timesink: warning: {warning}\n"));
     }
     written
+}
+
+/// How long waits took and how they were counted, where they were recorded; with `-v` the time of each
+/// thread too.
+fn waits(
+    recorded: &Recorded,
+    resolved: &Resolved<'_>,
+    profile: &Profile,
+    args: &RecordArgs,
+) -> String {
+    let Some(waits) = &recorded.waits else {
+        return String::new();
+    };
+    let threads = recorded.schedstats.as_ref().map(|scheduler| {
+        let threads = &recorded.collected.threads;
+        waiting::threads::table(threads, scheduler)
+    });
+    let longest = waiting::distributions::table(&resolved.waiting, profile, args.threads);
+    let mode = waiting::estimate::describe(waits, &resolved.waiting);
+    let threads = threads.unwrap_or_default();
+    format!("{longest}{threads}timesink: waits: {mode}\n")
 }
 
 /// What was counted and for how long, and each account in one line.

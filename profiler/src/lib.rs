@@ -26,6 +26,7 @@ pub mod record;
 pub mod report;
 pub mod resolve;
 pub mod sampling;
+pub mod schedstat;
 pub mod sideband;
 pub mod stacks;
 pub mod tables;

@@ -8,7 +8,7 @@ use output::{FrameId, MappingId, MappingKind, Profile};
 use crate::{
     collected::Collected,
     decode::Stack,
-    names::{Named, Nameless, Names, call_addresses},
+    names::{Named, Nameless, Names, call_addresses, function_of},
 };
 
 /// What was found out about the stacks on the way, in samples or waits and in frames of them.
@@ -38,6 +38,11 @@ pub(crate) struct Halves {
     /// How many samples or waits have them.
     pub(crate) samples: u64,
 }
+
+/// Functions in which the scheduler changes threads.
+const SCHEDULER: &[&str] = &["__schedule", "schedule"];
+/// How many frames the program that takes a stack may have itself, with what calls it.
+const PROGRAM_FRAMES: usize = 6;
 
 /// Builds stacks of frames, root first.
 #[derive(Debug)]
@@ -82,15 +87,29 @@ impl<'a> Stacks<'a> {
         if let Some(stack) = self.collected.user.get(&user) {
             self.push_user(profile, stack, samples, frames);
         }
-        if let Some(stack) = self.collected.kernel.get(&kernel) {
-            for address in call_addresses(&stack.frames).rev() {
-                let named = self.names.kernel(address);
-                self.push_named(named, samples, frames);
-            }
+        for named in self.kernel_frames(profile, kernel) {
+            self.push_named(named, samples, frames);
         }
         if frames.len() == before {
             frames.push(self.incomplete);
         }
+    }
+
+    /// The frames of a kernel stack, root first, up to the scheduler: what stands below it is the program
+    /// that took the stack.
+    fn kernel_frames(&self, profile: &Profile, hash: StackHash) -> Vec<Named> {
+        let Some(stack) = self.collected.kernel.get(&hash) else {
+            return Vec::new();
+        };
+        let frames = call_addresses(&stack.frames).map(|address| self.names.kernel(address));
+        let mut frames: Vec<Named> = frames.collect();
+        let is_scheduler = |named: &Named| SCHEDULER.contains(&function_of(profile, named.frame));
+        let mut leaves = frames.iter().take(PROGRAM_FRAMES);
+        if let Some(below) = leaves.position(is_scheduler) {
+            frames.drain(..below);
+        }
+        frames.reverse();
+        frames
     }
 
     fn push_user(

@@ -1,6 +1,9 @@
 //! Waits as they are shown: what each was for, in which function, and whether it was idleness.
 
+pub mod distributions;
+pub mod estimate;
 pub mod idle;
+pub mod threads;
 
 mod frames;
 
