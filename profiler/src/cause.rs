@@ -102,7 +102,7 @@ const fn rule_of(nature: Nature, name: &'static str, functions: &'static [&'stat
 }
 
 /// In these every thread of the kernel begins, but for those that work for a process.
-const KERNEL_THREAD: &[&str] = &["kthread"];
+const KERNEL_THREAD: &[&str] = &["kthread", "kthreadd"];
 
 /// The first rule that fits is taken: a lock that is waited for in a page fault comes before the page
 /// fault, and that before the disk.

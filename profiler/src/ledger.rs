@@ -96,7 +96,9 @@ fn notes(recorded: &Recorded, findings: &Findings) -> Ledger {
     let mut note = |name: &str, count: u64, meaning: &str| {
         ledger.push(RowKind::Note, name, count, meaning);
     };
-    for &miss in Miss::ALL {
+    // Waits without a stack are a loss of waits.
+    let misses = Miss::ALL.iter().filter(|&&miss| miss != Miss::WaiterMoved);
+    for &miss in misses {
         let events = recorded.events.iter().map(|(_, account)| &account.counters);
         let waits = recorded.waits.iter().map(|waits| &waits.counters);
         let all = events.chain(waits).chain([&recorded.processes]);

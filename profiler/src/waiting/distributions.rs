@@ -1,7 +1,7 @@
 //! How long waits took: a table of the places that took most, with percentiles.
 //!
-//! A percentile is the middle of the bucket in which it lies, so it is off by a fifth at most; the
-//! longest time is exact.
+//! A percentile is the middle of the bucket in which it lies, so it is off by a quarter at most; the longest
+//! time is exact. Idleness would be all that the table has and is told as a sum.
 
 use std::{collections::HashMap, fmt::Write};
 
@@ -16,15 +16,19 @@ const ROWS: usize = 10;
 /// Characters of a function's name.
 const FUNCTION_CHARS: usize = 50;
 
-/// A time below which `percent` of those in a histogram lie, in nanoseconds; `longest_ns` is the longest
-/// of them.
+/// A time below which `percent` of those in a histogram lie, in nanoseconds. `sum_ns` is the sum of them
+/// and `longest_ns` the longest; where all are in one bucket, their mean says more than its middle.
 #[must_use]
-pub fn percentile(histogram: &Histogram, percent: u64, longest_ns: u64) -> u64 {
+pub fn percentile(histogram: &Histogram, percent: u64, sum_ns: u64, longest_ns: u64) -> u64 {
     let all: u64 = histogram.iter().map(|&count| u64::from(count)).sum();
     let rank = (all * percent).div_ceil(100).max(1);
     let mut below = 0;
     for (bucket, &count) in histogram.iter().enumerate() {
-        below += u64::from(count);
+        let count = u64::from(count);
+        below += count;
+        if count == all && all > 0 {
+            return (sum_ns / all).min(longest_ns);
+        }
         if below >= rank {
             return middle(bucket).map_or(longest_ns, |middle| middle.min(longest_ns));
         }
@@ -80,9 +84,13 @@ pub fn table(waiting: &Waiting<'_>, profile: &Profile, by_thread: bool) -> Strin
     let mut text = String::new();
     for (is_queue, part) in [false, true].into_iter().zip(PARTS) {
         let mut rows: HashMap<Place, WaitCount> = HashMap::new();
-        let hides = waiting.rules.hide_idle && !is_queue;
+        let mut idle_ns = 0;
         let waits = waiting.waits.iter();
-        for wait in waits.filter(|wait| (part.total)(wait.count) > 0 && !(hides && wait.is_idle)) {
+        for wait in waits.filter(|wait| (part.total)(wait.count) > 0) {
+            if wait.is_idle && !is_queue {
+                idle_ns += (part.total)(wait.count);
+                continue;
+            }
             let place = place(wait, profile, by_thread, is_queue);
             rows.entry(place).or_default().add(wait.count);
         }
@@ -92,6 +100,10 @@ pub fn table(waiting: &Waiting<'_>, profile: &Profile, by_thread: bool) -> Strin
             (total, place.thread.clone(), place.cause.clone())
         });
         write_part(&mut text, &part, &rows);
+        if idle_ns > 0 {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{:>10} besides, in idleness", human_duration(idle_ns));
+        }
     }
     text
 }
@@ -101,7 +113,6 @@ fn place(wait: &Wait<'_>, profile: &Profile, by_thread: bool, is_queue: bool) ->
     let cause = match (is_queue, wait.is_ready()) {
         (true, true) => wait.state.name().to_owned(),
         (true, false) => "woken".to_owned(),
-        (false, _) if wait.is_idle => format!("{} (idle)", wait.cause.name),
         (false, _) => wait.cause.name.clone().into_owned(),
     };
     Place {
@@ -136,7 +147,7 @@ fn write_part(text: &mut String, part: &Part, rows: &[(Place, WaitCount)]) {
         }
         let (histogram, longest) = ((part.histogram)(count), (part.longest)(count));
         let [p50, p90, p99] = [50, 90, 99].map(|percent| {
-            let ns = percentile(histogram, percent, longest);
+            let ns = percentile(histogram, percent, (part.total)(count), longest);
             human_duration(ns)
         });
         let times: u64 = histogram.iter().map(|&times| u64::from(times)).sum();
@@ -173,7 +184,7 @@ mod tests {
     fn percentiles_have_their_rank() {
         let times = histogram(&[(5_000, 89), (1_000_000, 10), (70_000_000, 1)]);
         let near = |percent, ns: u64| {
-            let found = percentile(&times, percent, 70_000_000);
+            let found = percentile(&times, percent, 80_445_000, 70_000_000);
             assert!(
                 found.abs_diff(ns) * 5 <= ns,
                 "p{percent}: {found}, not {ns}"
@@ -183,14 +194,20 @@ mod tests {
         near(90, 1_000_000);
         near(99, 1_000_000);
         near(100, 70_000_000);
-        assert_eq!(percentile(&histogram(&[(1_100, 3)]), 50, 1_100), 1_100);
-        assert_eq!(percentile(&histogram(&[]), 50, 7), 7);
+        assert_eq!(
+            percentile(&histogram(&[(1_100, 3)]), 50, 3_300, 1_101),
+            1_100
+        );
+        assert_eq!(percentile(&histogram(&[]), 50, 0, 7), 7);
     }
 
     /// What is longer than all buckets is the longest.
     #[test]
     fn the_last_bucket_has_no_middle() {
         let hour = 3_600_000_000_000;
-        assert_eq!(percentile(&histogram(&[(hour, 1)]), 50, hour), hour);
+        assert_eq!(
+            percentile(&histogram(&[(5, 1), (hour, 1)]), 99, hour, hour),
+            hour
+        );
     }
 }

@@ -74,7 +74,7 @@ pub fn describe(waits: &Waits, waiting: &Waiting<'_>) -> String {
     };
     if !shortest.is_zero() {
         words += &format!(
-            "; of those shorter than {} none (--min-block)",
+            "; waits shorter than {} have none (--min-block)",
             human_duration(nanoseconds(shortest))
         );
     }
