@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use abi::reasons::State;
 
 /// What a wait is about, as far as that tells whether a thread has nothing to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Nature {
     /// For something that others do, which may as well be to give the thread work.
     Work,

@@ -94,7 +94,7 @@ impl<'a> Waiting<'a> {
         let idle = idle::find(&seen, &thread_times(collected), nanoseconds(rules.duration));
         let mut hidden = WaitSum::default();
         for (wait, seen) in waits.iter_mut().zip(&seen) {
-            wait.is_idle = idle.contains(&seen.place());
+            wait.is_idle = idle.contains(&(seen.thread, seen.place));
             if wait.is_idle && rules.hide_idle {
                 hidden.add(WaitSum {
                     times: wait.count.times,
@@ -195,8 +195,8 @@ impl<'a> Places<'a, '_> {
         };
         Seen {
             thread: (wait.key.pid, wait.key.tid),
-            stack: (wait.key.user, wait.key.kernel),
-            nature,
+            place: (wait.function, wait.key.kernel, nature),
+            user: wait.key.user,
             times: wait.count.times,
             asleep_ns: wait.count.asleep_ns,
             is_seeded: wait.key.flags & flags::SEEDED != 0,

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use abi::samples::StackHash;
+use output::FrameId;
 
 use crate::cause::Nature;
 
@@ -19,18 +20,20 @@ pub const LOCK_FRAMES: usize = 4;
 
 /// A process and one of its threads.
 pub type Thread = (u32, u32);
-/// A user and a kernel stack.
-pub type StackPair = (StackHash, StackHash);
+/// The innermost frame that is not the C library's, the kernel stack, and what the cause tells of
+/// idleness. How the innermost frame was come to does not count: stacks are cut short where the unwind
+/// table of a file is new.
+pub type Place = (Option<FrameId>, StackHash, Nature);
 
-/// Waits of one thread with one pair of stacks.
+/// Waits of one thread in one place.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
     /// Whose.
     pub thread: Thread,
     /// Where.
-    pub stack: StackPair,
-    /// What the cause tells of idleness.
-    pub nature: Nature,
+    pub place: Place,
+    /// The whole user stack.
+    pub user: StackHash,
     /// How many.
     pub times: u64,
     /// How long all of them were.
@@ -40,10 +43,8 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// What is idle or not.
-    #[must_use]
-    pub const fn place(&self) -> (Thread, StackPair) {
-        (self.thread, self.stack)
+    const fn in_process(&self) -> (u32, Place, StackHash) {
+        (self.thread.0, self.place, self.user)
     }
 }
 
@@ -54,38 +55,40 @@ pub fn find(
     seen: &[Seen],
     thread_ns: &HashMap<Thread, u64>,
     whole_ns: u64,
-) -> HashSet<(Thread, StackPair)> {
-    let mut sums: HashMap<(Thread, StackPair), Sum> = HashMap::new();
+) -> HashSet<(Thread, Place)> {
+    let mut sums: HashMap<(Thread, Place), Sum> = HashMap::new();
     let mut older: HashSet<Thread> = HashSet::new();
     for seen in seen {
         if seen.is_seeded {
             older.insert(seen.thread);
         }
-        let sum = sums.entry(seen.place()).or_default();
+        let sum = sums.entry((seen.thread, seen.place)).or_default();
         sum.times += seen.times;
         sum.asleep_ns += seen.asleep_ns;
-        sum.is_kernel |= seen.nature == Nature::KernelIdle;
-        sum.may_idle |= matches!(seen.nature, Nature::Work | Nature::Timer);
     }
-    let fills = |thread: Thread, sum: &Sum| {
+    let may_idle = |thread: Thread, (_, _, nature): Place, sum: &Sum| {
         let whole = thread_ns.get(&thread).copied().unwrap_or(whole_ns);
-        sum.may_idle && u128::from(sum.asleep_ns) * 100 >= u128::from(whole * IDLE_PERCENT)
+        let fills = u128::from(sum.asleep_ns) * 100 >= u128::from(whole) * u128::from(IDLE_PERCENT);
+        let counts = thread.0 != thread.1 || older.contains(&thread);
+        matches!(nature, Nature::Work | Nature::Timer) && fills && counts
     };
-    let counts = |thread: Thread| thread.0 != thread.1 || older.contains(&thread);
-    let mut idle: HashSet<_> = sums
-        .iter()
-        .filter(|((thread, _), sum)| {
-            let comes_back = sum.times >= IDLE_TIMES && counts(*thread);
-            sum.is_kernel || (comes_back && fills(*thread, sum))
-        })
-        .map(|(&place, _)| place)
-        .collect();
-    let pools: HashSet<(u32, StackPair)> =
-        idle.iter().map(|&((pid, _), stack)| (pid, stack)).collect();
-    let others = sums.iter().filter(|((thread, stack), sum)| {
-        pools.contains(&(thread.0, *stack)) && counts(*thread) && fills(*thread, sum)
+    let surely = sums.iter().filter(|&(&(thread, place), sum)| {
+        let comes_back = sum.times >= IDLE_TIMES;
+        place.2 == Nature::KernelIdle || (comes_back && may_idle(thread, place, sum))
     });
-    idle.extend(others.map(|(&place, _)| place));
+    let mut idle: HashSet<_> = surely.map(|(&found, _)| found).collect();
+    // An interpreter waits for everything in one function, so others are known by the whole stack.
+    let pools: HashSet<(u32, Place, StackHash)> = seen
+        .iter()
+        .filter(|seen| idle.contains(&(seen.thread, seen.place)))
+        .map(Seen::in_process)
+        .collect();
+    let others = seen.iter().filter(|seen| {
+        let sum = sums.get(&(seen.thread, seen.place));
+        pools.contains(&seen.in_process())
+            && sum.is_some_and(|sum| may_idle(seen.thread, seen.place, sum))
+    });
+    idle.extend(others.map(|seen| (seen.thread, seen.place)));
     idle
 }
 
@@ -93,8 +96,6 @@ pub fn find(
 struct Sum {
     times: u64,
     asleep_ns: u64,
-    is_kernel: bool,
-    may_idle: bool,
 }
 
 /// Whether a function waits for a lock: who waits for one has something to do. Only the part of the name
@@ -124,19 +125,17 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn stack(number: u32) -> StackPair {
-        let hash = StackHash {
-            low: number.into(),
-            high: 1,
-        };
-        (hash, hash)
+    const KERNEL: StackHash = StackHash { low: 7, high: 1 };
+
+    fn place(nature: Nature) -> Place {
+        (None, KERNEL, nature)
     }
 
     fn seen(tid: u32, times: u64, asleep_ns: u64) -> Seen {
         Seen {
             thread: (1, tid),
-            stack: stack(7),
-            nature: Nature::Work,
+            place: place(Nature::Work),
+            user: StackHash::NONE,
             times,
             asleep_ns,
             is_seeded: false,
@@ -144,7 +143,7 @@ mod tests {
     }
 
     fn is_idle(all: &[Seen], one: &Seen) -> bool {
-        find(all, &HashMap::new(), SECOND).contains(&one.place())
+        find(all, &HashMap::new(), SECOND).contains(&(one.thread, one.place))
     }
 
     /// A thread idles where it is nearly always, came back several times, and waits for what may be
@@ -158,12 +157,12 @@ mod tests {
         let stuck = seen(2, 1, SECOND);
         assert!(!is_idle(&[stuck], &stuck));
         let lock = Seen {
-            nature: Nature::Other,
+            place: place(Nature::Other),
             ..pool
         };
         assert!(!is_idle(&[lock], &lock));
         let timer = Seen {
-            nature: Nature::Timer,
+            place: place(Nature::Timer),
             ..pool
         };
         assert!(is_idle(&[timer], &timer));
@@ -177,7 +176,7 @@ mod tests {
         let late = seen(2, 5, SECOND / 10);
         assert!(!is_idle(&[late], &late));
         let times = HashMap::from([(late.thread, SECOND / 10)]);
-        assert!(find(&[late], &times, SECOND).contains(&late.place()));
+        assert!(find(&[late], &times, SECOND).contains(&(late.thread, late.place)));
     }
 
     /// A thread of a pool that never gets any work is known by the others of the same process.
@@ -190,6 +189,11 @@ mod tests {
             ..never
         };
         assert!(!is_idle(&[worker, elsewhere], &elsewhere));
+        let otherwise = Seen {
+            user: KERNEL,
+            ..never
+        };
+        assert!(!is_idle(&[worker, otherwise], &otherwise));
     }
 
     /// What a program's first thread waits for is what its user waits for, unless it was there before.
@@ -208,7 +212,7 @@ mod tests {
     #[test]
     fn kernel_threads_idle() {
         let thread = Seen {
-            nature: Nature::KernelIdle,
+            place: place(Nature::KernelIdle),
             ..seen(1, 1, 5)
         };
         assert!(is_idle(&[thread], &thread));
