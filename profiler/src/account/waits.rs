@@ -184,3 +184,124 @@ impl WaitAccount<'_> {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use abi::{
+        COMM_BYTES,
+        samples::StackHash,
+        waits::{WaitCount, WaitKey},
+    };
+
+    fn thread(asleep_ns: u64, queued_ns: u64) -> ThreadTimes {
+        ThreadTimes {
+            kind: 0,
+            has_ended: 1,
+            pid: 1,
+            tid: 1,
+            thread: [0; COMM_BYTES],
+            process: [0; COMM_BYTES],
+            began_ns: 0,
+            ended_ns: 1_000,
+            on_ns: 100,
+            asleep_ns,
+            queued_ns,
+            preempted_ns: 0,
+            switches: 0,
+            wakeups_missed: 0,
+        }
+    }
+
+    fn collected(asleep_ns: u64, queued_ns: u64) -> Collected {
+        let key = WaitKey {
+            user: StackHash::NONE,
+            kernel: StackHash::NONE,
+            waker: StackHash::NONE,
+            pid: 1,
+            tid: 1,
+            thread: [0; COMM_BYTES],
+            process: [0; COMM_BYTES],
+            state: 0,
+            flags: flags::OPEN,
+        };
+        let count = WaitCount {
+            times: 4,
+            asleep_ns,
+            queued_ns,
+            ..WaitCount::ZERO
+        };
+        let mut collected = Collected::default();
+        collected.threads.push(thread(600, 300));
+        collected.waits.insert(key, count);
+        collected
+    }
+
+    fn counters(full: u64) -> Counters {
+        let mut counters = Counters::ZERO;
+        counters.outcomes[Outcome::Sampled as usize] = 4;
+        counters.outcomes[Outcome::CountMapFull as usize] = full;
+        counters
+    }
+
+    fn account<'a>(
+        counters: &'a Counters,
+        following: &'a Counters,
+        collected: &'a Collected,
+    ) -> WaitAccount<'a> {
+        WaitAccount {
+            counters,
+            following,
+            collected,
+            hidden: WaitSum::default(),
+        }
+    }
+
+    /// What stacks lack is lost time, shared out among the causes by their counts.
+    #[test]
+    fn lost_time_is_what_threads_have_more() {
+        let (waits, mut following) = (counters(3), Counters::ZERO);
+        following.misses[Miss::WaiterMoved as usize] = 1;
+        let collected = collected(400, 260);
+        let lost = account(&waits, &following, &collected).lost();
+        let sum = |times, asleep_ns, queued_ns| WaitSum {
+            times,
+            asleep_ns,
+            queued_ns,
+        };
+        let expected = [
+            ("count map full", sum(3, 150, 30)),
+            ("wait without a stack", sum(1, 50, 10)),
+        ];
+        assert_eq!(lost, expected);
+    }
+
+    /// Where nothing was lost, a difference is no loss.
+    #[test]
+    fn without_a_loss_nothing_is_lost() {
+        let (waits, following) = (counters(0), Counters::ZERO);
+        let collected = collected(400, 260);
+        assert!(account(&waits, &following, &collected).lost().is_empty());
+    }
+
+    /// The rows add up to the waits that were counted, and tell of the others.
+    #[test]
+    fn rows_tell_all() {
+        let (waits, following) = (counters(3), Counters::ZERO);
+        let collected = collected(600, 300);
+        let mut ledger = Ledger::default();
+        let without = WithoutStack {
+            unsent: 1,
+            overflow: 0,
+        };
+        account(&waits, &following, &collected).write(&mut ledger, without);
+        let summary = "3 got, 4 lost (count map full (waits) 3, stack not sent (waits) 1)";
+        assert_eq!(ledger.summary(), summary);
+        let count = |name: &str| {
+            let row = ledger.rows().iter().find(|row| row.name == name);
+            row.unwrap().count
+        };
+        assert_eq!((count("waits open"), count("waits seeded")), (4, 0));
+        assert_eq!((count("threads"), count("largest residual")), (1, 0));
+    }
+}
