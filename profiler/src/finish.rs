@@ -94,8 +94,8 @@ fn summaries(recorded: &Recorded, ledgers: &Ledgers) -> Vec<String> {
             human_duration(collected.threads.iter().map(part).sum())
         };
         format!(
-            "waits of {} threads, {seconds:.1} s: {}; {} asleep, {} in the queue, {} on a CPU",
-            collected.threads.len(),
+            "waits of {}, {seconds:.1} s: {}; {} asleep, {} in the queue, {} on a CPU",
+            threads(collected.threads.len()),
             ledger.summary(),
             sum(|thread| thread.asleep_ns),
             sum(|thread| thread.queued_ns),
@@ -103,6 +103,13 @@ fn summaries(recorded: &Recorded, ledgers: &Ledgers) -> Vec<String> {
         )
     });
     samples.chain(waits).collect()
+}
+
+fn threads(count: usize) -> String {
+    match count {
+        1 => "1 thread".to_owned(),
+        _ => format!("{count} threads"),
+    }
 }
 
 /// That some of the outputs show one event of several.
