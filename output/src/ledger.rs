@@ -55,6 +55,11 @@ impl Ledger {
         });
     }
 
+    /// Adds the rows of another account.
+    pub fn append(&mut self, other: Self) {
+        self.rows.extend(other.rows);
+    }
+
     /// All rows.
     pub fn rows(&self) -> &[LedgerRow] {
         &self.rows

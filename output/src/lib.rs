@@ -6,16 +6,18 @@
 //! Nothing here opens a file, reads a clock, logs, or knows where names and stacks come from.
 
 mod clean;
+mod duration;
 mod encode;
 mod hottest;
 mod ledger;
 mod profile;
 
 pub use clean::{MAX_CHARS, REPLACEMENT, clean, shorten};
+pub use duration::human_duration;
 pub use encode::{Encode, EncodeError, Folded, Format, Pprof, Svg};
 pub use hottest::hottest;
 pub use ledger::{Ledger, LedgerRow, RowKind};
 pub use profile::{
     Frame, FrameId, FrameKind, Function, FunctionId, Labels, Line, Mapping, MappingId, MappingKind,
-    Meta, Period, Profile, Sample, SampleType, Stack, StackId, StringId, Unit,
+    Meta, Period, Profile, Sample, SampleType, Stack, StackId, StringId, Unit, WaitLabels,
 };

@@ -12,7 +12,7 @@ use crate::ledger::Ledger;
 
 pub use parts::{
     Frame, FrameKind, Function, Labels, Line, Mapping, MappingKind, Meta, Period, Sample,
-    SampleType, Stack, Unit,
+    SampleType, Stack, Unit, WaitLabels,
 };
 pub(crate) use table::Handle;
 use table::Table;
@@ -31,7 +31,7 @@ pub struct Profile {
     pub by_thread: bool,
     meta: Meta,
     sample_types: Vec<SampleType>,
-    folded_type: usize,
+    folded_types: Vec<usize>,
     strings: Table<StringId, Arc<str>>,
     mappings: Table<MappingId, Mapping>,
     functions: Table<FunctionId, Function>,
@@ -79,7 +79,7 @@ impl Profile {
                 ..meta
             },
             sample_types,
-            folded_type: 0,
+            folded_types: vec![0],
             strings: Table::default(),
             mappings: Table::default(),
             functions: Table::default(),
@@ -90,14 +90,19 @@ impl Profile {
         }
     }
 
-    /// Chooses the sample type, by its place, that folded stacks and flame graphs show.
+    /// Chooses the sample types, by their places, whose sum folded stacks and flame graphs show.
     ///
     /// # Panics
-    /// When there is no such type.
-    pub fn fold_by(&mut self, sample_type: usize) {
-        let types = self.sample_types.len();
-        assert!(sample_type < types, "{sample_type} is one of {types} types");
-        self.folded_type = sample_type;
+    /// Without any, when there is no such type, and when their units differ.
+    pub fn fold_by(&mut self, sample_types: &[usize]) {
+        let mut units = sample_types.iter().map(|&of| self.sample_types[of].unit());
+        let first = units.next();
+        assert!(first.is_some(), "a stack has at least one value");
+        assert!(
+            units.all(|unit| Some(unit) == first),
+            "different units never add up"
+        );
+        self.folded_types = sample_types.to_vec();
     }
 
     /// The handle of `text`, [cleaned](crate::clean()).
@@ -187,14 +192,15 @@ impl Profile {
             .expect("`new` refuses a profile without types")
     }
 
-    /// The sample type that folded stacks and flame graphs show.
-    pub fn folded_type(&self) -> &SampleType {
-        &self.sample_types[self.folded_type]
+    /// The unit of what folded stacks and flame graphs show.
+    pub fn folded_unit(&self) -> Unit {
+        self.sample_types[self.folded_types[0]].unit()
     }
 
     /// The value that folded stacks and flame graphs show of `sample`.
     pub fn folded_value(&self, sample: &Sample<'_>) -> u64 {
-        sample.values[self.folded_type]
+        let values = self.folded_types.iter().map(|&of| sample.values[of]);
+        values.fold(0, u64::saturating_add)
     }
 
     /// The text of `id`.

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use common::{decode, empty, encode, encode_text, on_cpu};
-use output::Format;
+use output::{Format, Labels, WaitLabels};
 use pprof::protos;
 
 fn check(file: &str, actual: &str) {
@@ -33,7 +33,7 @@ fn folded_by_thread() {
     // With a frame per thread, threads do not add up.
     let mut profile = on_cpu();
     profile.by_thread = true;
-    profile.fold_by(1);
+    profile.fold_by(&[1]);
     check("by_thread.folded", &encode_text(&profile, Format::Folded));
 }
 
@@ -62,6 +62,58 @@ fn pprof() {
         "on_cpu.pprof.txt",
         &render(&decode(&encode(&on_cpu(), Format::Pprof))),
     );
+}
+
+#[test]
+fn pprof_tells_how_a_thread_waited() {
+    // The labels of a wait are there where they are known, and those of a sample that ran are not.
+    let mut profile = empty("app");
+    let futex = profile.synthetic("[futex]");
+    let stack = common::stack(&mut profile, &[futex]);
+    let ran = common::labels(&mut profile, 1, "app");
+    let mut wait = WaitLabels {
+        state: profile.intern_string("blocked"),
+        cause: profile.intern_string("futex"),
+        waker: None,
+        interval: None,
+        is_idle: false,
+    };
+    for (tid, more) in [(2, false), (3, true)] {
+        if more {
+            wait.waker = Some(profile.intern_string("app 1/1"));
+            wait.interval = Some(profile.intern_string("open"));
+            wait.is_idle = true;
+        }
+        let labels = Labels {
+            tid,
+            wait: Some(wait),
+            ..ran
+        };
+        profile.add(stack, labels, &[1, 1]);
+    }
+    profile.add(stack, ran, &[1, 1]);
+    let message = decode(&encode(&profile, Format::Pprof));
+    let text = |id: i64| message.string_table[id as usize].as_str();
+    let labels = message.sample.iter().map(|sample| {
+        let labels = sample.label.iter().skip(4);
+        let labels = labels.map(|label| format!("{}={}", text(label.key), text(label.str)));
+        labels.collect::<Vec<_>>().join(" ")
+    });
+    let all = "state=blocked cause=futex waker=app 1/1 interval=open idle=yes";
+    let expected = ["state=blocked cause=futex", all, ""];
+    assert_eq!(labels.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn folded_by_several_values() {
+    // Stacks show the sum of the values that were chosen.
+    let mut profile = empty("app");
+    let main = profile.synthetic("main");
+    let stack = common::stack(&mut profile, &[main]);
+    let labels = common::labels(&mut profile, 1, "app");
+    profile.add(stack, labels, &[3, 0]);
+    profile.fold_by(&[0, 0]);
+    assert_eq!(encode_text(&profile, Format::Folded), "app;main 6\n");
 }
 
 #[test]

@@ -6,12 +6,12 @@
 //! a virtual machine gave to another; or a loss. How long a CPU was idle or stolen is known from the
 //! scheduler, so the last is told from the others.
 
-use abi::reasons::{Counters, Miss, Outcome, StackEnd};
+use abi::reasons::{Counters, Outcome, StackEnd};
 use output::{Ledger, RowKind};
 
-use crate::{
-    collected::Collected, idle::Away, resolve::Findings, sampling::Sampling, tables::TableCounts,
-};
+use crate::{idle::Away, sampling::Sampling};
+
+pub mod waits;
 
 /// What one CPU did during the recording, for one event.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +92,8 @@ impl EventAccount {
         ]
     }
 
-    fn write(&self, ledger: &mut Ledger, of: &str, without: WithoutStack) {
+    /// Writes the rows of this event, whose names end in `of`.
+    pub(crate) fn write(&self, ledger: &mut Ledger, of: &str, without: WithoutStack) {
         if let Some(expected) = self.expected {
             let name = format!("expected{of}");
             ledger.push(
@@ -176,9 +177,11 @@ impl EventAccount {
 
 /// Samples that the programs counted and whose stack is not known in user space.
 #[derive(Clone, Copy, Debug)]
-struct WithoutStack {
-    unsent: u64,
-    overflow: u64,
+pub(crate) struct WithoutStack {
+    /// It never arrived.
+    pub(crate) unsent: u64,
+    /// It is one of too many.
+    pub(crate) overflow: u64,
 }
 
 /// Ticks in which the CPU was idle and which were not delivered. The scheduler's figure is exact to
@@ -199,126 +202,6 @@ fn target_share(counters: &Counters) -> f64 {
     let target = of(Outcome::Sampled) + of(Outcome::ScratchBusy) + of(Outcome::CountMapFull);
     let busy = target + of(Outcome::Elsewhere);
     if busy > 0.0 { target / busy } else { 0.0 }
-}
-
-/// Writes the whole ledger of a recording.
-#[must_use]
-pub fn ledger(
-    events: &[(Sampling, EventAccount)],
-    processes: &Counters,
-    tables: TableCounts,
-    collected: &Collected,
-    findings: &Findings,
-) -> Ledger {
-    let mut ledger = Ledger::default();
-    for (number, (sampling, account)) in (0..).zip(events) {
-        let of = match events.len() {
-            1 => String::new(),
-            _ => format!(" ({})", sampling.event.name),
-        };
-        let without_stack = WithoutStack {
-            unsent: findings.unsent.get(&number).copied().unwrap_or(0),
-            overflow: collected
-                .overflow
-                .get(&number)
-                .map_or(0, |count| count.samples),
-        };
-        account.write(&mut ledger, &of, without_stack);
-    }
-    let mut note = |name: &str, count: u64, meaning: &str| {
-        ledger.push(RowKind::Note, name, count, meaning);
-    };
-    for &miss in Miss::ALL {
-        let of_events = events
-            .iter()
-            .map(|(_, account)| account.counters.misses[miss as usize]);
-        let count = of_events.sum::<u64>() + processes.misses[miss as usize];
-        note(miss.name(), count, miss.meaning());
-    }
-    note(
-        "stacks dropped",
-        collected.stacks_dropped,
-        "distinct stacks beyond the bound on memory",
-    );
-    note(
-        "mappings not told",
-        collected.sideband_lost + collected.files.paths_dropped,
-        "records of mapped files that found no room; what only short-lived processes map may lack names",
-    );
-    note(
-        "unwind tables",
-        tables.loaded,
-        "tables of files in the kernel when the recording stopped",
-    );
-    note(
-        "unwind tables evicted",
-        tables.evicted,
-        "tables that made room for others (--unwind-memory)",
-    );
-    note(
-        "unwind tables without room",
-        tables.no_room,
-        "files whose table found no room (--unwind-memory)",
-    );
-    note(
-        "files by frame pointer",
-        tables.by_frame_pointer,
-        "files without call frame information",
-    );
-    note("user stacks", findings.user, "samples with a user stack");
-    note(
-        "incomplete stacks",
-        findings.incomplete,
-        "of those, samples whose outermost frame is not known",
-    );
-    note("frames", findings.frames, "frames of all samples");
-    for (nameless, &count) in &findings.nameless {
-        note(&nameless.name(), count, &nameless.meaning());
-    }
-    ledger
-}
-
-/// Shares, in percent, above which something is said loudly.
-const LOUD_LOST: u64 = 1;
-const LOUD_INCOMPLETE: u64 = 5;
-const LOUD_NAMELESS: u64 = 5;
-
-/// What a user must know before trusting the picture.
-#[must_use]
-pub fn warnings(ledger: &Ledger, findings: &Findings) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let is_loud = |part: u64, whole: u64, percent: u64| part > 0 && part * 100 > whole * percent;
-    let got: u64 = ledger
-        .rows()
-        .iter()
-        .filter(|row| row.kind == RowKind::Got)
-        .map(|row| row.count)
-        .sum();
-    let lost = ledger.lost();
-    if got + lost == 0 {
-        let hint = "no samples: the target did not run on a CPU while it was recorded";
-        warnings.push(hint.to_owned());
-    }
-    if is_loud(lost, got + ledger.lost(), LOUD_LOST) {
-        warnings.push(format!(
-            "{lost} samples were lost; they show as `[lost: …]`, and the ledger tells why"
-        ));
-    }
-    if is_loud(findings.incomplete, findings.user, LOUD_INCOMPLETE) {
-        warnings.push(format!(
-            "{} of {} user stacks are not whole (`[incomplete]`, `[truncated]`): the ledger tells \
-             why, and `timesink doctor --pid PID` how each file of a process is unwound",
-            findings.incomplete, findings.user
-        ));
-    }
-    let nameless: u64 = findings.nameless.values().sum();
-    if is_loud(nameless, findings.frames, LOUD_NAMELESS) {
-        warnings.push(format!(
-            "{nameless} of {} frames have no name; the ledger tells why (`unnamed: …`)",
-            findings.frames
-        ));
-    }
-    warnings
 }
 
 #[cfg(test)]
@@ -389,33 +272,5 @@ mod tests {
         };
         let account = EventAccount::new(&sampling, &[cpu(10, 0, &[(Outcome::Sampled, 5)])]);
         assert_eq!((account.expected, account.undelivered), (None, 0));
-    }
-
-    /// What spoils a picture is said, and what does not is not.
-    #[test]
-    fn losses_are_said_loudly() {
-        let account = EventAccount::new(&clock(), &[cpu(1, 0, &[(Outcome::Sampled, 100)])]);
-        let events = [(clock(), account)];
-        let collected = Collected::default();
-        let said = |findings: &Findings| {
-            let tables = TableCounts::default();
-            let written = ledger(&events, &Counters::ZERO, tables, &collected, findings);
-            warnings(&written, findings).join("\n")
-        };
-        let mut findings = Findings {
-            user: 100,
-            frames: 1000,
-            ..Findings::default()
-        };
-        assert_eq!(said(&findings), "");
-        findings.incomplete = 6;
-        findings.unsent.insert(0, 2);
-        findings
-            .nameless
-            .insert(crate::names::Nameless::Anonymous, 51);
-        let said = said(&findings);
-        for words in ["2 samples were lost", "6 of 100", "51 of 1000"] {
-            assert!(said.contains(words), "{said}");
-        }
     }
 }

@@ -1,23 +1,20 @@
 //! From what was recorded to the files and the words on the terminal.
 
-use std::{
-    path::Path,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::path::Path;
 
-use abi::samples::SampleCount;
+use abi::waits::ThreadTimes;
 use anyhow::Result;
-use output::{Format, Ledger, Meta, Profile, RowKind, hottest};
-use symbolizer::Detail;
+use output::{Format, Ledger, Profile, RowKind, hottest, human_duration};
 
 use crate::{
-    account::{EventAccount, ledger, warnings},
     cli::RecordArgs,
+    ledger::{Ledgers, warnings},
     outputs::Outputs,
+    profile::{describe, profile},
     record::Recorded,
     report::{Report, tell},
-    resolve::{Findings, add_lost, resolve},
-    sampling::Sampling,
+    resolve::Resolved,
+    waiting,
 };
 
 /// How many functions the table of the hottest has.
@@ -34,7 +31,7 @@ pub fn finish(
     report: &Report,
 ) -> Result<()> {
     report.say("symbolizing");
-    let (profile, findings) = profile(recorded, args, outputs);
+    let (profile, resolved, ledgers) = profile(recorded, args, outputs);
     report.say("writing");
     report.finish();
     let written = outputs.write(&profile, |path, bytes| {
@@ -46,26 +43,73 @@ pub fn finish(
     if outputs.is_default {
         tell(format_args!("{}", hottest(&profile, HOTTEST)));
     }
-    tell(format_args!("timesink: {}\n", summary(&profile)));
+    tell(format_args!(
+        "{}",
+        waits(recorded, &resolved, &profile, args)
+    ));
+    for line in summaries(recorded, &ledgers) {
+        tell(format_args!("timesink: {line}\n"));
+    }
     tell(format_args!("{}", shown(&profile.ledger, args.verbose)));
     if let Some(words) = partial(recorded, outputs) {
         tell(format_args!("timesink: {words}\n"));
     }
-    for warning in warnings(&profile.ledger, &findings) {
+    for warning in warnings(&ledgers, &resolved.findings) {
         tell(format_args!("timesink: warning: {warning}\n"));
     }
     written
 }
 
-/// What was counted and for how long, and the ledger in one line.
-fn summary(profile: &Profile) -> String {
-    let Meta {
-        event,
-        duration_nanos,
-        ..
-    } = profile.meta();
-    let seconds = *duration_nanos as f64 / 1e9;
-    format!("{event}, {seconds:.1} s: {}", profile.ledger.summary())
+/// How long waits took and how they were counted, where they were recorded; with `-v` the time of each
+/// thread too.
+fn waits(
+    recorded: &Recorded,
+    resolved: &Resolved<'_>,
+    profile: &Profile,
+    args: &RecordArgs,
+) -> String {
+    let Some(waits) = &recorded.waits else {
+        return String::new();
+    };
+    let threads = recorded.schedstats.as_ref().map(|scheduler| {
+        let threads = &recorded.collected.threads;
+        waiting::threads::table(threads, scheduler)
+    });
+    let longest = waiting::distributions::table(&resolved.waiting, profile, args.threads);
+    let mode = waiting::estimate::describe(waits, &resolved.waiting);
+    let threads = threads.unwrap_or_default();
+    format!("{longest}{threads}timesink: waits: {mode}\n")
+}
+
+/// What was counted and for how long, and each account in one line.
+fn summaries(recorded: &Recorded, ledgers: &Ledgers) -> Vec<String> {
+    let seconds = recorded.duration.as_secs_f64();
+    let samples = ledgers.samples.iter().map(|ledger| {
+        let event = describe(&recorded.events);
+        format!("{event}, {seconds:.1} s: {}", ledger.summary())
+    });
+    let waits = ledgers.waits.iter().map(|ledger| {
+        let collected = &recorded.collected;
+        let sum = |part: fn(&ThreadTimes) -> u64| {
+            human_duration(collected.threads.iter().map(part).sum())
+        };
+        format!(
+            "waits of {}, {seconds:.1} s: {}; {} asleep, {} in the queue, {} on a CPU",
+            threads(collected.threads.len()),
+            ledger.summary(),
+            sum(|thread| thread.asleep_ns),
+            sum(|thread| thread.queued_ns),
+            sum(|thread| thread.on_ns),
+        )
+    });
+    samples.chain(waits).collect()
+}
+
+fn threads(count: usize) -> String {
+    match count {
+        1 => "1 thread".to_owned(),
+        _ => format!("{count} threads"),
+    }
 }
 
 /// That some of the outputs show one event of several.
@@ -90,98 +134,4 @@ fn shown(ledger: &Ledger, all: bool) -> Ledger {
         shown.push(row.kind, &row.name, row.count, &row.meaning);
     }
     shown
-}
-
-/// The profile of a recording.
-fn profile(recorded: &Recorded, args: &RecordArgs, outputs: &Outputs) -> (Profile, Findings) {
-    let events = &recorded.events;
-    let alone = events.len() == 1;
-    let types = events
-        .iter()
-        .flat_map(|(sampling, _)| sampling.sample_types(alone));
-    let mut profile = Profile::new(meta(recorded, args), types.collect());
-    profile.period = events.first().and_then(|(sampling, _)| sampling.period());
-    profile.by_thread = args.threads;
-    let detail = Detail {
-        lines: outputs.has(Format::Pprof),
-        inlines: false,
-    };
-    let values = |event: u32, count: SampleCount| values(events, event as usize, count);
-    let findings = resolve(&recorded.collected, &mut profile, detail, &values);
-    for (number, (sampling, account)) in events.iter().enumerate() {
-        let period = sampling.fixed_period().unwrap_or(0);
-        for (cause, samples) in account.lost_of_target() {
-            let weight = samples.saturating_mul(period);
-            let lost = SampleCount { samples, weight };
-            add_lost(&mut profile, cause, &self::values(events, number, lost));
-        }
-    }
-    profile.ledger = ledger(
-        events,
-        &recorded.processes,
-        recorded.tables,
-        &recorded.collected,
-        &findings,
-    );
-    (profile, findings)
-}
-
-/// The values of a sample: zero but for the two of its own event.
-fn values(events: &[(Sampling, EventAccount)], event: usize, count: SampleCount) -> Vec<u64> {
-    let mut values = vec![0; events.len() * 2];
-    if let Some((sampling, _)) = events.get(event) {
-        values[event * 2] = count.samples;
-        values[event * 2 + 1] = sampling.weight(count.samples, count.weight);
-    }
-    values
-}
-
-fn meta(recorded: &Recorded, args: &RecordArgs) -> Meta {
-    let nanoseconds = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let events = recorded
-        .events
-        .iter()
-        .map(|(sampling, _)| sampling.describe());
-    let since_epoch = recorded
-        .started
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let is_time = recorded
-        .events
-        .first()
-        .is_some_and(|(sampling, _)| sampling.is_time());
-    let title = if is_time {
-        "timesink: on-CPU time"
-    } else {
-        "timesink: events"
-    };
-    Meta {
-        title: title.to_owned(),
-        command: target(args),
-        host: host.trim_end().to_owned(),
-        time_nanos: nanoseconds(since_epoch),
-        duration_nanos: nanoseconds(recorded.duration),
-        event: events.collect::<Vec<_>>().join("; "),
-    }
-}
-
-/// What was recorded, in words.
-fn target(args: &RecordArgs) -> String {
-    if !args.command.is_empty() {
-        let words = args.command.iter().map(|word| word.to_string_lossy());
-        return words.collect::<Vec<_>>().join(" ");
-    }
-    if let Some(cgroup) = &args.cgroup {
-        return format!("cgroup {}", cgroup.display());
-    }
-    if args.all {
-        return "the whole machine".to_owned();
-    }
-    let list = |what: &str, numbers: &[u32]| {
-        let numbers: Vec<_> = numbers.iter().map(u32::to_string).collect();
-        (!numbers.is_empty()).then(|| format!("{what} {}", numbers.join(", ")))
-    };
-    let parts = [list("process", &args.pid), list("thread", &args.tid)];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

@@ -180,6 +180,22 @@ impl Names {
     }
 }
 
+/// The name of a thread or a process, as the kernel keeps it.
+#[must_use]
+pub fn comm(bytes: &[u8]) -> String {
+    let name = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(name).into_owned()
+}
+
+/// The name of the innermost function of a frame.
+#[must_use]
+pub fn function_of(profile: &Profile, frame: FrameId) -> &str {
+    let line = profile.frame(frame).lines.first();
+    line.map_or("", |line| {
+        profile.text(profile.function(line.function).name)
+    })
+}
+
 /// A kernel stack's addresses to look up: all but the leaf's are return addresses.
 pub(crate) fn call_addresses(frames: &[u64]) -> impl DoubleEndedIterator<Item = u64> + '_ {
     frames

@@ -8,7 +8,7 @@ use std::{
 };
 
 use abi::{
-    MAX_EVENTS,
+    MAX_EVENTS, WAITS,
     config::{Config, Scope, target},
     reasons::{Counters, Outcome},
 };
@@ -29,6 +29,7 @@ use crate::{
     limits::Descriptors,
     report::{Report, Signals},
     sampling::{Opened, Sampling},
+    schedstat::{self, Schedstats},
     sideband::{Sideband, Told},
     tables::{Builder, Ready, TableCounts, Tables, build_all},
     targets::{Targets, target_of},
@@ -60,6 +61,8 @@ pub struct Recorded {
     pub tables: TableCounts,
     /// What the programs at the scheduler told, where waits were recorded.
     pub waits: Option<Waits>,
+    /// What the scheduler says of threads, where that was to be compared.
+    pub schedstats: Option<Schedstats>,
     /// When it began.
     pub started: SystemTime,
     /// How long it took.
@@ -107,6 +110,8 @@ pub async fn record(
         let command = target_of(target::PROCESS);
         session.programs.add_target(waiting.pid, command)?;
     }
+    let compares = args.waits() && args.verbose;
+    let threads_before = compares.then(schedstat::of_all);
     let away_before = away()?;
     let (started, began) = (SystemTime::now(), Instant::now());
     session.switch(true)?;
@@ -119,6 +124,10 @@ pub async fn record(
     session.switch(false)?;
     let duration = began.elapsed();
     session.stop_waits()?;
+    let schedstats = threads_before.map(|before| Schedstats {
+        before,
+        after: schedstat::of_all(),
+    });
     let away_after = away()?;
     session.take_all()?;
     let away = |cpu: u32| {
@@ -131,6 +140,7 @@ pub async fn record(
         processes: session.programs.counters(u32::try_from(MAX_EVENTS)?)?,
         tables: session.tables.counts,
         waits: session.waits()?,
+        schedstats,
         collected: session.collected,
         started,
         duration,
@@ -234,12 +244,9 @@ impl Session {
     }
 
     fn describe(&self) -> String {
-        let events: Vec<_> = self
-            .events
-            .iter()
-            .map(|(sampling, _)| sampling.describe())
-            .collect();
-        events.join("; ")
+        let events = self.events.iter().map(|(sampling, _)| sampling.describe());
+        let waits = self.watching.iter().map(|_| "waits".to_owned());
+        events.chain(waits).collect::<Vec<_>>().join("; ")
     }
 
     /// Switches all events on or off.
@@ -359,16 +366,24 @@ impl Session {
 
     /// Such as `1188 samples, 34 threads, 0 lost`.
     fn progress(&self) -> Result<String> {
-        let (mut samples, mut lost) = (0, 0);
-        for number in 0..u32::try_from(self.events.len())? {
+        let mut numbers: Vec<_> = (0..u32::try_from(self.events.len())?).collect();
+        let what = if numbers.is_empty() {
+            numbers.push(WAITS);
+            "waits"
+        } else {
+            "samples"
+        };
+        let (mut got, mut lost) = (0, 0);
+        for number in numbers {
             let outcomes = self.programs.counters(number)?.outcomes;
-            samples += outcomes[Outcome::Sampled as usize];
+            got += outcomes[Outcome::Sampled as usize];
             lost +=
                 outcomes[Outcome::CountMapFull as usize] + outcomes[Outcome::ScratchBusy as usize];
         }
         let tids = self.collected.counts.keys().map(|key| key.tid);
+        let tids = tids.chain(self.collected.waits.keys().map(|key| key.tid));
         let threads = tids.collect::<std::collections::HashSet<_>>().len();
-        Ok(format!("{samples} samples, {threads} threads, {lost} lost"))
+        Ok(format!("{got} {what}, {threads} threads, {lost} lost"))
     }
 
     fn accounts(&self, away: impl Fn(u32) -> Away) -> Result<Vec<(Sampling, EventAccount)>> {

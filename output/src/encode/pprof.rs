@@ -88,20 +88,28 @@ fn samples(profile: &Profile, tables: &mut Tables<'_>) -> Vec<protos::Sample> {
 }
 
 fn labels(profile: &Profile, labels: Labels, strings: &mut Strings) -> Vec<protos::Label> {
-    let pairs = [
-        ("pid", labels.pid.to_string()),
-        ("tid", labels.tid.to_string()),
-        ("process", profile.text(labels.process).to_owned()),
-        ("thread", profile.text(labels.thread).to_owned()),
+    let (pid, tid) = (labels.pid.to_string(), labels.tid.to_string());
+    let mut pairs = vec![
+        ("pid", pid.as_str()),
+        ("tid", tid.as_str()),
+        ("process", profile.text(labels.process)),
+        ("thread", profile.text(labels.thread)),
     ];
-    pairs
-        .map(|(key, value)| protos::Label {
-            key: strings.id(key),
-            str: strings.id(&value),
-            num: 0,
-            num_unit: 0,
-        })
-        .into()
+    if let Some(wait) = labels.wait {
+        pairs.push(("state", profile.text(wait.state)));
+        pairs.push(("cause", profile.text(wait.cause)));
+        pairs.extend(wait.waker.map(|waker| ("waker", profile.text(waker))));
+        let interval = wait.interval.map(|interval| profile.text(interval));
+        pairs.extend(interval.map(|interval| ("interval", interval)));
+        pairs.extend(wait.is_idle.then_some(("idle", "yes")));
+    }
+    let label = |(key, value): (&str, &str)| protos::Label {
+        key: strings.id(key),
+        str: strings.id(value),
+        num: 0,
+        num_unit: 0,
+    };
+    pairs.into_iter().map(label).collect()
 }
 
 /// What was recorded, then the ledger row by row.

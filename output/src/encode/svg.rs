@@ -11,6 +11,7 @@ use inferno::flamegraph::{self, Options, TextTruncateDirection};
 
 use super::{Encode, EncodeError, Format, folded};
 use crate::clean::shorten;
+use crate::duration::human_duration;
 use crate::profile::{Profile, Unit};
 
 /// Characters of a command in the line below the title, which has room for about 160.
@@ -26,27 +27,24 @@ impl Encode for Svg {
         let total = stacks
             .iter()
             .fold(0, |sum: u64, (_, value)| sum.saturating_add(*value));
-        let subtitle = subtitle(profile, total);
         let written = if stacks.is_empty() {
-            write_empty(profile, &subtitle, to)
+            write_empty(profile, &subtitle(profile, total), to)
         } else {
-            let svg = draw(profile, &stacks, subtitle)?;
+            let svg = draw(profile, &stacks, total)?;
             to.write_all(&svg)
         };
         written.map_err(Format::Svg.write_error())
     }
 }
 
-fn draw(
-    profile: &Profile,
-    stacks: &[(String, u64)],
-    subtitle: String,
-) -> Result<Vec<u8>, EncodeError> {
+fn draw(profile: &Profile, stacks: &[(String, u64)], total: u64) -> Result<Vec<u8>, EncodeError> {
     let mut options = Options::default();
     options.colors = Palette::Multi(MultiPalette::Java);
-    options.count_name = count_name(profile.folded_type().unit()).to_owned();
+    let scale = scale(profile.folded_unit(), total);
+    options.count_name = scale.name.to_owned();
+    options.factor = 1.0 / scale.divisor;
     options.deterministic = true;
-    options.subtitle = Some(subtitle);
+    options.subtitle = Some(subtitle(profile, total));
     options.text_truncate_direction = TextTruncateDirection::Right;
     options.title = profile.meta().title.clone();
     // The stacks are in the order that merges all equal frames, and only a flame chart takes lines
@@ -67,7 +65,7 @@ fn draw(
 fn subtitle(profile: &Profile, total: u64) -> String {
     let meta = profile.meta();
     let duration_nanos = u64::try_from(meta.duration_nanos).unwrap_or(0);
-    let sum = match profile.folded_type().unit() {
+    let sum = match profile.folded_unit() {
         Unit::Nanoseconds => format!("{} in all", human_duration(total)),
         unit => format!("{total} {}", count_name(unit)),
     };
@@ -91,16 +89,21 @@ fn count_name(unit: Unit) -> &'static str {
     }
 }
 
-/// Such as `250 ns`, `2.5 ms`, `10.0 s` or `3 min 5 s`.
-fn human_duration(nanos: u64) -> String {
-    const SECOND: u64 = 1_000_000_000;
-    match nanos {
-        0..1_000 => format!("{nanos} ns"),
-        1_000..1_000_000 => format!("{:.1} µs", nanos as f64 / 1e3),
-        1_000_000..SECOND => format!("{:.1} ms", nanos as f64 / 1e6),
-        _ if nanos < 60 * SECOND => format!("{:.1} s", nanos as f64 / 1e9),
-        _ => format!("{} min {} s", nanos / SECOND / 60, nanos / SECOND % 60),
-    }
+/// What the numbers of a picture count.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Scale {
+    name: &'static str,
+    divisor: f64,
+}
+
+/// Times are shown in a unit in which the whole has five digits or more, the others as they are.
+fn scale(unit: Unit, total: u64) -> Scale {
+    let (name, divisor) = match (unit, total) {
+        (Unit::Nanoseconds, 10_000_000_000..) => ("ms", 1e6),
+        (Unit::Nanoseconds, 10_000_000..) => ("us", 1e3),
+        _ => (count_name(unit), 1.0),
+    };
+    Scale { name, divisor }
 }
 
 /// A picture without frames, which `inferno` refuses to draw.
@@ -134,18 +137,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_readable() {
-        // Each magnitude gets the unit a person would choose.
-        let cases = [
-            (0, "0 ns"),
-            (999, "999 ns"),
-            (1_500, "1.5 µs"),
-            (2_500_000, "2.5 ms"),
-            (10_000_000_000, "10.0 s"),
-            (185_000_000_000, "3 min 5 s"),
-        ];
-        for (nanos, expected) in cases {
-            assert_eq!(human_duration(nanos), expected);
-        }
+    fn times_have_a_readable_unit() {
+        // The unit follows the whole picture; counts have none to choose.
+        let name = |unit, total| scale(unit, total).name;
+        assert_eq!(name(Unit::Nanoseconds, 9_999_999), "ns");
+        assert_eq!(name(Unit::Nanoseconds, 9_999_999_999), "us");
+        assert_eq!(name(Unit::Nanoseconds, 10_000_000_000), "ms");
+        assert_eq!(name(Unit::Count, u64::MAX), "samples");
     }
 }

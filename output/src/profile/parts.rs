@@ -169,6 +169,23 @@ pub struct Labels {
     pub process: StringId,
     /// The name of the thread.
     pub thread: StringId,
+    /// How the thread waited; `None` while it ran.
+    pub wait: Option<WaitLabels>,
+}
+
+/// How a thread waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WaitLabels {
+    /// Such as `blocked` or `runnable`.
+    pub state: StringId,
+    /// What for, such as `futex`.
+    pub cause: StringId,
+    /// Who ended the wait, where that was recorded.
+    pub waker: Option<StringId>,
+    /// Which ends of the wait lie outside the recording, if any does.
+    pub interval: Option<StringId>,
+    /// Whether the thread had nothing to do.
+    pub is_idle: bool,
 }
 
 /// What was sampled of one thread in one stack, all samples of it added up.

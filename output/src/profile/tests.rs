@@ -17,6 +17,7 @@ fn labels(profile: &mut Profile, tid: u32) -> Labels {
         tid,
         process: name,
         thread: name,
+        wait: None,
     }
 }
 

@@ -153,6 +153,7 @@ pub(crate) fn labels(profile: &mut Profile, tid: u32, thread: &str) -> Labels {
         tid,
         process: profile.intern_string("app"),
         thread: profile.intern_string(thread),
+        wait: None,
     }
 }
 
