@@ -124,6 +124,7 @@ mod tests {
             process: "p".to_owned(),
             frames: frames.collect(),
             samples: 10,
+            ..PprofSample::default()
         }
     }
 
