@@ -16,6 +16,7 @@ mod ledger;
 mod machine;
 mod pprof;
 mod recorded;
+mod waits;
 mod whole;
 mod workload;
 

@@ -109,8 +109,14 @@ fn sample(
             words => (text(profile, label.key), text(profile, words)),
         })
         .collect();
-    let types = profile.sample_type.iter().map(|kind| text(profile, kind.r#type));
-    let values = sample.value.iter().map(|&value| u64::try_from(value).unwrap());
+    let types = profile
+        .sample_type
+        .iter()
+        .map(|kind| text(profile, kind.ty));
+    let values = sample
+        .value
+        .iter()
+        .map(|&value| u64::try_from(value).unwrap());
     PprofSample {
         process: labels["process"].clone(),
         labels,
