@@ -14,20 +14,18 @@ use abi::{
     samples::StackHash,
     unwind::{Registers, Rule, cfa, dwarf, fp, ra},
 };
-use aya_ebpf::{
-    bindings::task_struct,
-    helpers::generated::{bpf_loop, bpf_probe_read_kernel},
-};
+use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel};
 use core::ffi::c_void;
 
-use super::thread::Thread;
 use crate::{
     frames::{self, Own},
     mapping::Space,
     maps::Scratch,
-    registers, sample,
+    sample,
 };
 
+/// How many stacks a thread is known by, a power of two.
+const REPEATS: usize = 4;
 /// How many words are compared of each stack at most.
 const MAX_WORDS: usize = 24;
 /// How much of the kernel stack is looked at, in words; a power of two.
@@ -128,6 +126,30 @@ pub(crate) struct Repeat {
     kernel: Words,
 }
 
+/// Where a thread waits has to do with how it left the CPU and with what code it runs: these decide which
+/// of them is looked at.
+#[repr(C)]
+pub(crate) struct Repeats([Repeat; REPEATS]);
+
+impl Repeats {
+    #[inline(always)]
+    pub(crate) fn of(&mut self, at: &Place, state: u32) -> &mut Repeat {
+        let pc = at.leaf.map_or(0, |registers| registers.pc);
+        let spread = (pc as u32 ^ state << 16).wrapping_mul(0x9e37_79b9);
+        &mut self.0[(spread >> 16) as usize & (REPEATS - 1)]
+    }
+}
+
+/// Where the running thread waits.
+pub(crate) struct Place {
+    /// The address that the program was called with.
+    pub(crate) ctx: *mut c_void,
+    /// The state of the memory map.
+    pub(crate) space: Space,
+    /// The user's registers.
+    pub(crate) leaf: Result<Registers, StackEnd>,
+}
+
 impl Trail {
     /// A walk begins.
     #[inline(always)]
@@ -200,39 +222,32 @@ impl Trail {
     }
 }
 
-/// Whether the running thread's stacks are those that it is known by; then they are in its key.
+/// The user and the kernel stack of the running thread, where they are those that it is known by.
 #[inline(always)]
 pub(crate) fn holds(
-    ctx: *mut c_void,
+    at: &Place,
     scratch: &mut Scratch,
-    thread: &mut Thread,
-    task: *mut task_struct,
-    space: &Space,
-) -> bool {
-    let known = &thread.repeat;
-    if known.is_known == 0 || !space.is_still(&known.space) {
-        return false;
+    known: &Repeat,
+) -> Option<(StackHash, StackHash)> {
+    if known.is_known == 0 || !at.space.is_still(&known.space) {
+        return None;
     }
-    if space.is_some() {
-        let Ok(now) = registers::saved(scratch, task) else {
-            return false;
-        };
+    if at.space.is_some() {
+        let now = at.leaf.ok()?;
         let is_same =
             now.pc == known.pc && now.sp == known.sp && (known.uses_fp == 0 || now.fp == known.fp);
         if !is_same || !same_user_words(scratch, &known.user) {
-            return false;
+            return None;
         }
     }
     let highest = known.kernel.highest();
-    if !read_kernel_stack(ctx, &mut scratch.trail, highest as usize + 8)
+    if !read_kernel_stack(at.ctx, &mut scratch.trail, highest as usize + 8)
         || !same_kernel_words(&scratch.trail, &known.kernel)
     {
-        return false;
+        return None;
     }
     sample::count_end(scratch.event, known.end);
-    thread.key.user = known.user_hash;
-    thread.key.kernel = known.kernel_hash;
-    true
+    Some((known.user_hash, known.kernel_hash))
 }
 
 #[inline(always)]
@@ -296,14 +311,7 @@ fn number(through: &mut u64, address: *const c_void) -> u64 {
 
 /// Learns the stacks that were just walked, where they are those of the walk before too.
 #[inline(always)]
-pub(crate) fn learn(
-    ctx: *mut c_void,
-    scratch: &mut Scratch,
-    thread: &mut Thread,
-    task: *mut task_struct,
-    space: &Space,
-) {
-    let known = &mut thread.repeat;
+pub(crate) fn learn(at: &Place, scratch: &mut Scratch, known: &mut Repeat) {
     if known.user_hash != scratch.key.user || known.kernel_hash != scratch.key.kernel {
         known.user_hash = scratch.key.user;
         known.kernel_hash = scratch.key.kernel;
@@ -313,11 +321,11 @@ pub(crate) fn learn(
     }
     known.times += 1;
     let is_time = known.times % LEARN_AGAIN == LEARN_AFTER;
-    if !is_time || !find_kernel_words(ctx, scratch) {
+    if !is_time || !find_kernel_words(at.ctx, scratch) {
         return;
     }
-    if space.is_some() {
-        let Ok(now) = registers::saved(scratch, task) else {
+    if at.space.is_some() {
+        let Ok(now) = at.leaf else {
             return;
         };
         if !scratch.trail.is_decided() {
@@ -330,7 +338,7 @@ pub(crate) fn learn(
     }
     known.end = scratch.end;
     known.uses_fp = scratch.trail.uses_fp;
-    known.space = *space;
+    known.space = at.space;
     known.kernel = scratch.trail.kernel;
     known.is_known = 1;
 }

@@ -4,6 +4,7 @@ use abi::{
     WAITS,
     reasons::{Miss, Outcome, StackEnd},
     samples::StackHash,
+    unwind::Registers,
 };
 use aya_ebpf::{
     bindings::task_struct,
@@ -12,11 +13,12 @@ use aya_ebpf::{
 use core::ffi::c_void;
 
 use super::{
-    count, repeat,
+    count,
+    repeat::{self, Place},
     thread::{self, Thread, miss, phase},
 };
 use crate::{
-    frames::{Memory, Noted, OfTask},
+    frames::{Noted, OfTask},
     kernel::{config, field, this_task},
     mapping::{self, Space},
     maps::{PENDING, Scratch, counters, scratch},
@@ -35,11 +37,20 @@ pub(crate) fn take(ctx: *mut c_void, thread: &mut Thread) {
     };
     let task = this_task();
     let space = begin(scratch, thread, task);
-    if !repeat::holds(ctx, scratch, thread, task, &space) {
+    let leaf = leaf(scratch, &space, task);
+    let at = Place { ctx, space, leaf };
+    let known = thread.repeats.of(&at, thread.key.state);
+    if let Some((user, kernel)) = repeat::holds(&at, scratch, known) {
+        thread.key.user = user;
+        thread.key.kernel = kernel;
+    } else {
         mapping::enter(scratch, space);
         sample::kernel_stack(ctx, scratch);
-        if finish(scratch, thread, task, Noted) {
-            repeat::learn(ctx, scratch, thread, task, &space);
+        sample::user_stack(scratch, leaf, Noted);
+        thread.key.user = scratch.key.user;
+        thread.key.kernel = scratch.key.kernel;
+        if sample::send_stacks(scratch) {
+            repeat::learn(&at, scratch, known);
         }
     }
     scratch.release();
@@ -65,7 +76,11 @@ pub(crate) fn take_of(task: *mut task_struct, thread: &mut Thread) {
         )
     };
     sample::keep_kernel_stack(scratch, bytes);
-    finish(scratch, thread, task, OfTask(task));
+    let leaf = leaf(scratch, &space, task);
+    sample::user_stack(scratch, leaf, OfTask(task));
+    thread.key.user = scratch.key.user;
+    thread.key.kernel = scratch.key.kernel;
+    sample::send_stacks(scratch);
     scratch.release();
 }
 
@@ -78,22 +93,18 @@ fn begin(scratch: &mut Scratch, thread: &mut Thread, task: *const task_struct) -
     Space::of(task, field(task, config!(offsets.task_group_leader)))
 }
 
+/// The registers that a walk of the user stack begins with.
 #[inline(always)]
-fn finish(
+fn leaf(
     scratch: &mut Scratch,
-    thread: &mut Thread,
+    space: &Space,
     task: *mut task_struct,
-    memory: impl Memory,
-) -> bool {
-    let leaf = if scratch.mm != 0 {
+) -> Result<Registers, StackEnd> {
+    if space.is_some() {
         registers::saved(scratch, task)
     } else {
         Err(StackEnd::NoUserStack)
-    };
-    sample::user_stack(scratch, leaf, memory);
-    thread.key.user = scratch.key.user;
-    thread.key.kernel = scratch.key.kernel;
-    sample::send_stacks(scratch)
+    }
 }
 
 /// Who a thread is, and the names that it and its process have at this moment.

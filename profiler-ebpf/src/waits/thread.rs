@@ -14,7 +14,7 @@ use aya_ebpf::{
 };
 use core::{ffi::c_void, ptr};
 
-use super::repeat::Repeat;
+use super::repeat::Repeats;
 use crate::{
     kernel::{config, field},
     maps::{PendingWait, RING, counters},
@@ -50,7 +50,7 @@ pub(crate) struct Thread {
     /// All its time up to `since_ns`.
     pub(crate) times: Times,
     /// By what its stacks are known again.
-    pub(crate) repeat: Repeat,
+    pub(crate) repeats: Repeats,
 }
 
 /// The sums of a thread's [`ThreadTimes`].
