@@ -135,13 +135,17 @@ fn notes(recorded: &Recorded, findings: &Findings) -> Ledger {
         tables.by_frame_pointer,
         "files without call frame information",
     );
-    note("user stacks", findings.user, "samples with a user stack");
+    note(
+        "user stacks",
+        findings.user,
+        "samples and waits with a user stack",
+    );
     note(
         "incomplete stacks",
         findings.incomplete,
-        "of those, samples whose outermost frame is not known",
+        "of those, the ones whose outermost frame is not known",
     );
-    note("frames", findings.frames, "frames of all samples");
+    note("frames", findings.frames, "frames of all samples and waits");
     for (nameless, &count) in &findings.nameless {
         note(&nameless.name(), count, &nameless.meaning());
     }

@@ -69,7 +69,7 @@ impl Nameless {
             Self::FileGone => "the file could not be opened any more".to_owned(),
             Self::Miss(place) => Miss::ALL[place].to_string(),
         };
-        format!("frames of all samples without a name: {reason}")
+        format!("frames of all stacks without a name: {reason}")
     }
 }
 
