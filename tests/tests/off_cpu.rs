@@ -11,7 +11,8 @@ use std::{
 
 use tests::{Pprof, Recorded, Workload, alone, record, require_root, timesink, tool};
 
-/// A row of what `waits` prints: a function, how often it waited, and for how long.
+/// A row of what `waits` prints: a function, how often it waited, and for how long, less what the calls
+/// took of the CPU.
 struct Truth {
     function: String,
     waits: u64,
@@ -20,11 +21,12 @@ struct Truth {
 
 fn truths(stdout: &str) -> Vec<Truth> {
     let row = |line: &str| {
-        let mut words = line.split(' ').map(str::to_owned);
+        let words: Vec<_> = line.split(' ').collect();
+        let number = |index: usize| words[index].parse::<u64>().unwrap();
         Truth {
-            function: words.next().unwrap(),
-            waits: words.next().unwrap().parse().unwrap(),
-            ns: words.next().unwrap().parse().unwrap(),
+            function: words[0].to_owned(),
+            waits: number(1),
+            ns: number(2) - number(3),
         }
     };
     stdout.lines().map(row).collect()
