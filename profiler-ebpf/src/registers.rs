@@ -14,7 +14,7 @@ use aya_ebpf::{
     programs::PerfEventContext,
 };
 use core::ffi::c_void;
-pub(crate) use machine::{Saved, code};
+pub(crate) use machine::{MACHINE, Saved, code};
 #[cfg(bpf_target_arch = "x86_64")]
 use x86_64 as machine;
 

@@ -132,7 +132,7 @@ fn agrees(rule: &Rule, expected: &Expected) -> bool {
 }
 
 fn read(bytes: &[u8]) -> Rows {
-    match rows::read(bytes).unwrap() {
+    match rows::read(&Machine::NATIVE, bytes).unwrap() {
         FileRows::Rows(table, _) => table,
         FileRows::NoCfi => panic!("no call frame information"),
     }

@@ -1,12 +1,12 @@
 mod elf;
 
-use abi::unwind::{cfa, fp, ra, table::rule_number};
+use abi::unwind::{Machine, cfa, fp, ra, table::rule_number};
 
 use super::*;
 use elf::{CODE, Elf, cie, fde};
 
 fn rows_of(elf: &Elf) -> (Rows, Counts) {
-    match read(elf.bytes().as_slice()).unwrap() {
+    match read(&Machine::X86_64, elf.bytes().as_slice()).unwrap() {
         FileRows::Rows(table, counts) => (table, counts),
         FileRows::NoCfi => panic!("no call frame information"),
     }
@@ -119,7 +119,7 @@ fn functions_outside_of_the_code_are_left_out() {
 #[test]
 fn a_signal_frame_is_known_by_its_augmentation() {
     let elf = Elf::new(&[cie(b"zRS", &[]), fde(0x10, 9, &[0x0e, 99])]);
-    let signal = [(0x10, Rule::SIGNAL), (0x19, Rule::NONE)];
+    let signal = [(0x10, Rule::signal(&Machine::X86_64)), (0x19, Rule::NONE)];
     assert_eq!(said(&rows_of(&elf).0), signal);
 }
 
@@ -135,7 +135,7 @@ fn a_signal_frame_is_known_by_its_bytes() {
     let expected = [
         (0, sp(8)),
         (0x20, Rule::NONE),
-        (0x3f, Rule::SIGNAL),
+        (0x3f, Rule::signal(&Machine::X86_64)),
         (0x49, Rule::NONE),
     ];
     assert_eq!(rows, expected);
@@ -220,7 +220,7 @@ fn odd_rows_have_rules() {
 /// A file of another kind or machine says so, and one without call frame information has no table.
 #[test]
 fn files_without_rows() {
-    let read = |bytes: &[u8]| read(bytes);
+    let read = |bytes: &[u8]| read(&Machine::X86_64, bytes);
     assert_eq!(read(b"#!/bin/sh\n"), Err(Error::NotElf));
     assert_eq!(read(&[]), Err(Error::NotElf));
     let mut foreign = Elf::new(&[]).bytes();
