@@ -88,14 +88,13 @@ impl<'data, Section: UnwindSection<Reader<'data>>> Translator<'_, Section> {
     }
 
     fn with_return_address(&self, rule: Rule, saved: Option<RegisterRule<usize>>) -> Option<Rule> {
-        let link = number(self.machine.followed);
-        if self.machine.has_link && self.return_address == link {
-            // Nothing was done with it since the call.
-            if let None | Some(RegisterRule::SameValue) = saved {
-                return Some(in_register(rule, link));
+        match saved.unwrap_or(RegisterRule::SameValue) {
+            // Nothing was done with it since the call. Few functions have a link register of their own.
+            RegisterRule::SameValue
+                if self.machine.has_link && self.is_general(self.return_address.0) =>
+            {
+                Some(in_register(rule, self.return_address))
             }
-        }
-        match saved? {
             // The CFA of the outermost frame is of no use, so that all such rows are one rule.
             RegisterRule::Undefined => Some(Rule {
                 cfa: cfa::REGISTER,
