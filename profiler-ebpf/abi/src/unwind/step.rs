@@ -196,16 +196,16 @@ fn returned_by_register(
     leaf(register).ok_or(StackEnd::RegisterUnknown)
 }
 
-/// The stack pointer of a frame. Behind one that was left by its frame pointer it is known by the frame
-/// record, which the code called from there has kept: `fp = CFA + fp_offset`.
+/// The stack pointer of a frame. Behind one that was left by its frame pointer it is known by the
+/// frame's own record, at which the frame pointer is then: `fp = CFA + fp_offset`.
 #[inline(always)]
 fn stack_pointer(machine: &Machine, registers: &Registers, rule: &Rule) -> Option<u64> {
     if is_sp_known(machine, registers) {
         return Some(registers.sp);
     }
     let cfa = offset_by(registers.known_fp()?, rule.fp_offset.checked_neg()?);
-    let is_recorded = rule.is_pair() && rule.cfa == cfa::REGISTER;
-    is_recorded.then(|| cfa.wrapping_sub_signed(i64::from(rule.cfa_offset)))
+    let sp = offset_by(cfa, rule.cfa_offset.checked_neg()?);
+    (rule.is_pair() && rule.cfa == cfa::REGISTER).then_some(sp)
 }
 
 #[inline(always)]
@@ -213,7 +213,8 @@ fn is_sp_known(machine: &Machine, registers: &Registers) -> bool {
     !machine.has_link || registers.followed_at != Registers::ABOVE
 }
 
-/// Where the frame's followed register is in memory, for a rule that adds to the register and does no more.
+/// Where the frame's followed register is in memory, for a rule that adds to the register and does no
+/// more.
 #[inline(always)]
 fn saved_followed(registers: &Registers, rule: &Rule) -> Option<u64> {
     (rule.cfa == cfa::REGISTER && registers.followed_at != Registers::UNKNOWN)
