@@ -109,7 +109,16 @@ fn step_by_row(
         // Where the register is, and not its value, which the offset is added to below.
         saved_followed(registers, rule).ok_or(StackEnd::RegisterUnknown)?
     } else {
-        let base = base(machine, registers, rule, &leaf);
+        let base = match rule.cfa_register {
+            register if register == machine.stack_pointer => {
+                match is_sp_known(machine, registers) {
+                    true => Some(registers.sp),
+                    false => recorded_sp(registers, rule),
+                }
+            }
+            register if register == machine.frame_pointer => registers.known_fp(),
+            register => leaf(register),
+        };
         offset_by(base.ok_or(StackEnd::RegisterUnknown)?, rule.cfa_offset)
     };
     let held = if is_saved_followed || rule.cfa == cfa::DEREF {
@@ -160,21 +169,6 @@ fn step_by_row(
     })
 }
 
-/// The register that the CFA is found by.
-#[inline(always)]
-fn base(
-    machine: &Machine,
-    registers: &Registers,
-    rule: &Rule,
-    leaf: impl Fn(u8) -> Option<u64>,
-) -> Option<u64> {
-    match rule.cfa_register {
-        register if register == machine.stack_pointer => stack_pointer(machine, registers, rule),
-        register if register == machine.frame_pointer => registers.known_fp(),
-        register => leaf(register),
-    }
-}
-
 /// The return address that no call has put on the stack. The link register is the thread's own in a
 /// leaf, and lies in memory in the frame that a signal has interrupted.
 #[inline(always)]
@@ -196,13 +190,10 @@ fn returned_by_register(
     leaf(register).ok_or(StackEnd::RegisterUnknown)
 }
 
-/// The stack pointer of a frame. Behind one that was left by its frame pointer it is known by the
-/// frame's own record, at which the frame pointer is then: `fp = CFA + fp_offset`.
+/// The stack pointer of a frame behind one that was left by its frame pointer, by the frame's own
+/// record, at which the frame pointer is then: `fp = CFA + fp_offset`.
 #[inline(always)]
-fn stack_pointer(machine: &Machine, registers: &Registers, rule: &Rule) -> Option<u64> {
-    if is_sp_known(machine, registers) {
-        return Some(registers.sp);
-    }
+fn recorded_sp(registers: &Registers, rule: &Rule) -> Option<u64> {
     let cfa = offset_by(registers.known_fp()?, rule.fp_offset.checked_neg()?);
     let sp = offset_by(cfa, rule.cfa_offset.checked_neg()?);
     (rule.is_pair() && rule.cfa == cfa::REGISTER).then_some(sp)
