@@ -28,10 +28,10 @@ index(stack, workload ";") == 1 && stack !~ /execve_\[k\]/ && stack !~ nothing {
 }
 END {
     # The functions above the leaves take little time.
-    each = 1
+    each = samples >= 300
     for (at = 1; at <= leaf_count; at++) {
         at_leaves += reached[at]
-        each = each && reached[at] >= 200
+        each = each && reached[at] * 20 >= samples
     }
     right_enough = exact * 100 >= samples * 99 && whole * 100 >= samples * 99
     enough = right_enough && at_leaves * 100 >= samples * 80 && each
