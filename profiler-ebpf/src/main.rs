@@ -1,8 +1,9 @@
-//! The kernel programs: one that samples, two that follow processes.
+//! The kernel programs: one that samples, two that follow processes, one that user space asks.
 //!
 //! `on_cpu` runs at each overflow of a perf event: it decides whether the running thread is wanted,
 //! walks its stacks, counts them, and sends what user space has not seen yet. `process_fork` and
-//! `process_free` keep the map of targets. Nothing here knows what the recording is for.
+//! `process_free` keep the map of targets. `identify` is attached to nothing: user space runs it.
+//! Nothing here knows what the recording is for.
 
 #![no_std]
 #![no_main]
@@ -14,6 +15,7 @@
 
 mod emit;
 mod frames;
+mod identify;
 mod kernel;
 mod mapping;
 mod maps;
@@ -44,6 +46,14 @@ pub fn process_fork(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sched_process_free")]
 pub fn process_free(ctx: RawTracePointContext) -> i32 {
     targets::forget(ctx.arg(0));
+    0
+}
+
+/// Tells what the files of stacks are called: the arguments are an address and a descriptor of the
+/// process that runs this.
+#[raw_tracepoint]
+pub fn identify(ctx: RawTracePointContext) -> i32 {
+    identify::answer(ctx.arg(0), ctx.arg(1));
     0
 }
 

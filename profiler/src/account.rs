@@ -324,7 +324,9 @@ pub fn warnings(ledger: &Ledger, findings: &Findings) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{events::Event, perf::Rate};
+    use std::sync::Arc;
+
+    use crate::{collected::Bounds, events::Event, identity::ByStat, perf::Rate};
 
     fn clock() -> Sampling {
         Sampling {
@@ -396,7 +398,7 @@ mod tests {
     fn losses_are_said_loudly() {
         let account = EventAccount::new(&clock(), &[cpu(1, 0, &[(Outcome::Sampled, 100)])]);
         let events = [(clock(), account)];
-        let collected = Collected::default();
+        let collected = Collected::within(Bounds::default(), Arc::new(ByStat));
         let said = |findings: &Findings| {
             let tables = TableCounts::default();
             let written = ledger(&events, &Counters::ZERO, tables, &collected, findings);

@@ -1,5 +1,7 @@
 //! The kernel programs in use: loading, attaching, and reading what they counted.
 
+mod identifier;
+
 use std::{
     collections::{BTreeMap, HashMap},
     io,
@@ -20,6 +22,7 @@ use aya::{
     programs::{PerfEvent, RawTracePoint},
 };
 
+pub use self::identifier::Identifier;
 use crate::tables::{Arrays, TableSizes};
 
 #[cfg(target_arch = "x86_64")]
@@ -276,16 +279,7 @@ impl Programs {
     /// # Errors
     /// Where the kernel does not tell of a program.
     pub fn verified_instructions(&self) -> Result<BTreeMap<String, u32>> {
-        let mut verified = BTreeMap::new();
-        for (name, program) in self.ebpf.programs() {
-            let info = program
-                .info()
-                .with_context(|| format!("failed to ask the kernel about the program `{name}`"))?;
-            if let Some(instructions) = info.verified_instruction_count() {
-                verified.insert(name.to_owned(), instructions);
-            }
-        }
-        Ok(verified)
+        verified_instructions(&self.ebpf)
     }
 
     /// Takes the counts since the last call: the programs go on in the other map, and this one is
@@ -318,6 +312,20 @@ impl Programs {
         }
         Ok(taken)
     }
+}
+
+fn verified_instructions(ebpf: &Ebpf) -> Result<BTreeMap<String, u32>> {
+    let mut verified = BTreeMap::new();
+    let loaded = ebpf.programs().filter(|(_, program)| program.fd().is_ok());
+    for (name, program) in loaded {
+        let info = program
+            .info()
+            .with_context(|| format!("failed to ask the kernel about the program `{name}`"))?;
+        if let Some(instructions) = info.verified_instruction_count() {
+            verified.insert(name.to_owned(), instructions);
+        }
+    }
+    Ok(verified)
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut aya::programs::Program> {

@@ -13,6 +13,7 @@ pub mod doctor;
 pub mod events;
 pub mod files;
 pub mod finish;
+pub mod identity;
 pub mod idle;
 pub mod limits;
 pub mod names;

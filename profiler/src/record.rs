@@ -3,14 +3,17 @@
 use std::{
     future::pending,
     os::{fd::AsFd, unix::process::ExitStatusExt},
+    path::Path,
     process::ExitStatus,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use abi::{
     MAX_EVENTS,
-    config::{Config, Scope, target},
+    config::{Config, Offsets, Scope, target},
     reasons::{Counters, Outcome},
+    records::FileIdentity,
 };
 use anyhow::{Context, Result, bail};
 use aya::maps::{MapData, RingBuf};
@@ -19,12 +22,14 @@ use tokio::io::unix::AsyncFd;
 use crate::{
     account::{CpuAccount, EventAccount},
     addresses,
-    bpf::{Programs, Sizes},
+    bpf::{Identifier, Programs, Sizes},
     btf::{self, Btf},
     cli::RecordArgs,
-    code_files,
-    collected::Collected,
+    code_files::CodeFile,
+    collected::{Bounds, Collected},
     command::{Running, Waiting},
+    files::Files,
+    identity::Identify,
     idle::{Away, away},
     limits::Descriptors,
     report::{Report, Signals},
@@ -88,10 +93,13 @@ pub async fn record(
     let targets = Targets::find(args)?;
     let samplings = Sampling::plan(args)?;
     report.preparing();
-    let found = build_all(targets.code_files(args)?);
+    let offsets = btf::offsets(&Btf::of_kernel()?)?;
+    let identifier = Arc::new(Identifier::load(&offsets)?);
+    let found = build_all(targets.code_files(args, &*identifier)?);
     report.tables(&found);
     let ready = Ready::new(found);
-    let mut session = Session::attach(args, &targets, samplings, ready)?;
+    let config = config(&targets, offsets)?;
+    let mut session = Session::attach(args, &config, &targets, samplings, ready, identifier)?;
     let waiting = match args.command.as_slice() {
         [] => None,
         words => Some(Waiting::start(words, limit)?),
@@ -183,16 +191,18 @@ struct Session {
 impl Session {
     fn attach(
         args: &RecordArgs,
+        config: &Config,
         targets: &Targets,
         samplings: Vec<Sampling>,
         ready: Ready,
+        identify: Arc<dyn Identify>,
     ) -> Result<Self> {
         let sizes = Sizes {
             tables: ready.sizes(args.unwind_memory),
             ring_bytes: args.ring_bytes,
             count_entries: args.count_entries.unwrap_or(1 << 15),
         };
-        let mut programs = Programs::load(&config(targets)?, sizes)?;
+        let mut programs = Programs::load(config, sizes)?;
         let tables = Tables::publish(ready, &mut programs)?;
         programs.follow_processes()?;
         targets.announce(&mut programs)?;
@@ -214,7 +224,7 @@ impl Session {
             tables,
             builder: Builder::start(),
             only_targets: targets.scope == Scope::Tasks,
-            collected: Collected::default(),
+            collected: Collected::within(Bounds::default(), identify),
         })
     }
 
@@ -289,11 +299,10 @@ impl Session {
                 path,
             } = &told
                 && (!self.only_targets || self.programs.is_target(*pid))
-                && self.tables.ask(*identity)
             {
-                match code_files::same(*identity, path) {
-                    Some(file) => self.builder.build(file),
-                    None => self.tables.forget(identity),
+                let files = &mut self.collected.files;
+                if let Some(file) = news(&mut self.tables, files, *identity, path) {
+                    self.builder.build(file);
                 }
             }
             self.collected.take_told(told);
@@ -341,7 +350,26 @@ impl Session {
     }
 }
 
-fn config(targets: &Targets) -> Result<Config> {
+/// A file that a mapping was told of, where it is to be built.
+fn news(
+    tables: &mut Tables,
+    files: &mut Files,
+    told: FileIdentity,
+    path: &Path,
+) -> Option<CodeFile> {
+    let known_as = files.name_of(told);
+    if !tables.ask(known_as) {
+        return None;
+    }
+    let file = files.open_told(told, path);
+    if file.as_ref().is_some_and(|file| file.identity == known_as) {
+        return file;
+    }
+    tables.forget(&known_as);
+    file.filter(|file| tables.ask(file.identity))
+}
+
+fn config(targets: &Targets, offsets: Offsets) -> Result<Config> {
     let mut seed = [0; 16];
     // SAFETY: the call writes at most the length that is given.
     let got = unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), 0) };
@@ -360,6 +388,6 @@ fn config(targets: &Targets) -> Result<Config> {
         has_threads: u32::from(targets.has_threads()),
         padding: 0,
         addresses: addresses::of_this_machine(),
-        offsets: btf::offsets(&Btf::of_kernel()?)?,
+        offsets,
     })
 }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     addresses,
-    bpf::{Programs, Sizes},
+    bpf::{Identifier, Programs, Sizes},
     btf::{self, Btf},
     events::Event,
     perf::{PerCpuEvent, Rate, online_cpus},
@@ -156,7 +156,9 @@ fn load(config: &Config, cpus: &[u32]) -> Result<BTreeMap<String, u32>> {
     for event in open(&Event::cpu_clock(), cpus)? {
         programs.sample_on(event.as_fd(), 0)?;
     }
-    programs.verified_instructions()
+    let mut verified = programs.verified_instructions()?;
+    verified.extend(Identifier::load(&config.offsets)?.verified_instructions()?);
+    Ok(verified)
 }
 
 fn opens(event: &Event, cpus: &[u32]) -> Attempt {
@@ -254,7 +256,10 @@ mod tests {
         assert_eq!(machine.offsets, Attempt::Works);
         assert_eq!(machine.kernel_programs, Attempt::Works);
         let names: Vec<_> = machine.verified_instructions.keys().collect();
-        assert_eq!(names, ["on_cpu", "process_fork", "process_free"]);
+        assert_eq!(
+            names,
+            ["identify", "on_cpu", "process_fork", "process_free"]
+        );
         assert!(
             machine
                 .verified_instructions

@@ -8,6 +8,7 @@ use symbolizer::NameSource;
 
 use crate::{
     code_files,
+    identity::ByStat,
     tables::{Built, Found, build_all},
     unwind::{pages, rules::RuleSet},
 };
@@ -33,7 +34,7 @@ pub fn examine(pid: u32) -> Result<Vec<CodeReport>> {
     std::fs::read_to_string(format!("/proc/{pid}/maps")).with_context(|| {
         format!("failed to read what the process {pid} maps; `ps -e` lists those that run")
     })?;
-    let files = code_files::of_processes([pid]);
+    let files = code_files::of_processes([pid], &ByStat);
     let mut reports = Vec::new();
     for file in files {
         let source = symbolizer::name_source(&file.file);
