@@ -261,6 +261,11 @@ pub fn ledger(
         "files whose table found no room (--unwind-memory)",
     );
     note(
+        "unwind tables too large",
+        tables.too_large,
+        "files whose table takes more memory to build than is left (--unwind-memory)",
+    );
+    note(
         "files by frame pointer",
         tables.by_frame_pointer,
         "files without call frame information",

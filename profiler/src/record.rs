@@ -35,7 +35,7 @@ use crate::{
     report::{Report, Signals},
     sampling::{Opened, Sampling},
     sideband::{Sideband, Told},
-    tables::{Builder, Ready, TableCounts, Tables, build_all},
+    tables::{Budget, Builder, Ready, TableCounts, Tables, build_all},
     targets::{Targets, target_of},
     watch::watch,
 };
@@ -95,11 +95,16 @@ pub async fn record(
     report.preparing();
     let offsets = btf::offsets(&Btf::of_kernel()?)?;
     let identifier = Arc::new(Identifier::load(&offsets)?);
-    let found = build_all(targets.code_files(args, &*identifier)?);
-    report.tables(&found);
-    let ready = Ready::new(found);
+    let budget = Budget::new(args.unwind_memory);
+    let mut ready = Ready::new(budget.clone());
+    build_all(targets.code_files(args, &*identifier)?, &budget, |found| {
+        report.table(&found);
+        ready.add(found);
+    });
     let config = config(&targets, offsets)?;
-    let mut session = Session::attach(args, &config, &targets, samplings, ready, identifier)?;
+    let mut session = Session::attach(
+        args, &config, &targets, samplings, ready, budget, identifier,
+    )?;
     let waiting = match args.command.as_slice() {
         [] => None,
         words => Some(Waiting::start(words, limit)?),
@@ -195,10 +200,11 @@ impl Session {
         targets: &Targets,
         samplings: Vec<Sampling>,
         ready: Ready,
+        budget: Budget,
         identify: Arc<dyn Identify>,
     ) -> Result<Self> {
         let sizes = Sizes {
-            tables: ready.sizes(args.unwind_memory),
+            tables: ready.sizes(),
             ring_bytes: args.ring_bytes,
             count_entries: args.count_entries.unwrap_or(1 << 15),
         };
@@ -222,7 +228,7 @@ impl Session {
             ring,
             sideband,
             tables,
-            builder: Builder::start(),
+            builder: Builder::start(budget),
             only_targets: targets.scope == Scope::Tasks,
             collected: Collected::within(Bounds::default(), identify),
         })
@@ -268,7 +274,7 @@ impl Session {
                 _ = drain.tick() => self.drain(),
                 found = self.builder.found.recv() => {
                     let found = found.context("failed to build unwind tables")?;
-                    report.tables(std::slice::from_ref(&found));
+                    report.table(&found);
                     self.tables.take(&mut self.programs, found)?;
                 }
                 _ = tick.tick() => {

@@ -5,65 +5,11 @@
 
 use std::{
     fs::{self, File},
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
-    ptr,
 };
 
-use tempfile::TempDir;
-use tests::{Whole, Workload, record, require_root, tool};
-
-/// Mounts of this thread and of what it starts, which end with them.
-struct Mounts {
-    folder: TempDir,
-}
-
-impl Mounts {
-    fn new() -> Self {
-        let (root, private) = (c"/".as_ptr(), libc::MS_REC | libc::MS_PRIVATE);
-        // SAFETY: the calls read a C string.
-        let failed = unsafe {
-            libc::unshare(libc::CLONE_NEWNS)
-                | libc::mount(ptr::null(), root, ptr::null(), private, ptr::null())
-        };
-        assert_eq!(failed, 0);
-        let folder = tempfile::tempdir().unwrap();
-        Self { folder }
-    }
-
-    fn folder(&self, name: &str) -> PathBuf {
-        let folder = self.folder.path().join(name);
-        fs::create_dir_all(&folder).unwrap();
-        folder
-    }
-
-    /// Mounts at a new folder.
-    fn mount(&self, name: &str, arguments: &[&str]) -> PathBuf {
-        let place = self.folder(name);
-        run("mount", &[arguments, &[place.to_str().unwrap()]].concat());
-        place
-    }
-
-    /// A folder `lower`, of whichever file system it is, below one in memory.
-    fn overlay(&self, lower: &Path, memory: &Path) -> PathBuf {
-        let [upper, work] = ["upper", "work"].map(|name| memory.join(name));
-        for folder in [&upper, &work] {
-            fs::create_dir(folder).unwrap();
-        }
-        let options = format!(
-            "lowerdir={},upperdir={},workdir={}",
-            lower.display(),
-            upper.display(),
-            work.display()
-        );
-        self.mount("overlay", &["-t", "overlay", "overlay", "-o", &options])
-    }
-}
-
-fn run(tool_name: &str, arguments: &[&str]) {
-    let ran = Command::new(tool(tool_name)).args(arguments).status();
-    assert!(ran.unwrap().success(), "{tool_name} {arguments:?}");
-}
+use tests::{Mounts, Whole, Workload, record, require_root, run_tool};
 
 /// A program without frame pointers, in a folder.
 fn program_in(folder: &Path) -> String {
@@ -120,7 +66,7 @@ fn an_overlay_of_one_file_system() {
     assert_whole(program.to_str().unwrap());
     assert_named(program.to_str().unwrap());
     // A copy in the upper layer is another file.
-    run("touch", &[program.to_str().unwrap()]);
+    run_tool("touch", &[program.to_str().unwrap()]);
     assert_whole(program.to_str().unwrap());
 }
 
@@ -161,13 +107,13 @@ fn a_subvolume_of_btrfs() {
         return;
     }
     let mounts = Mounts::new();
-    let image = mounts.folder.path().join("image");
+    let image = mounts.path().join("image");
     File::create(&image).unwrap().set_len(256 << 20).unwrap();
     let image = image.to_str().unwrap();
-    run("mkfs.btrfs", &["-q", image]);
+    run_tool("mkfs.btrfs", &["-q", image]);
     let place = mounts.mount("btrfs", &["-o", "loop", image]);
     let subvolume = place.join("subvolume");
-    run(
+    run_tool(
         "btrfs",
         &["-q", "subvolume", "create", subvolume.to_str().unwrap()],
     );

@@ -13,7 +13,7 @@ use super::{
 const SIGNAL_RETURN: [u8; 9] = [0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
 /// The most code that is searched for it. A C library is less, and so is a program that has one in
 /// it and no descriptions.
-const MAX_SEARCHED_BYTES: u64 = 32 << 20;
+pub(crate) const MAX_SEARCHED_BYTES: u64 = 32 << 20;
 /// More such places than any file has.
 const MAX_SIGNAL_RETURNS: usize = 64;
 /// The size of an entry of a procedure linkage table.

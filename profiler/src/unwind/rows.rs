@@ -109,9 +109,13 @@ pub fn read<'data, R: ReadRef<'data>>(data: R) -> Result<FileRows, Error> {
     let evaluated = match parts.cfi {
         Cfi::None => return Ok(FileRows::NoCfi),
         Cfi::EhFrame { bytes, address } => {
-            evaluate(&parts, || Entries::of_eh_frame(bytes, address))
+            let most_rows = spans::most_rows(bytes.len());
+            evaluate(&parts, most_rows, || Entries::of_eh_frame(bytes, address))
         }
-        Cfi::DebugFrame { bytes } => evaluate(&parts, || Entries::of_debug_frame(bytes)),
+        Cfi::DebugFrame { bytes } => {
+            let most_rows = spans::most_rows(bytes.len());
+            evaluate(&parts, most_rows, || Entries::of_debug_frame(bytes))
+        }
     };
     let Evaluated {
         mut spans,
@@ -134,14 +138,16 @@ pub fn read<'data, R: ReadRef<'data>>(data: R) -> Result<FileRows, Error> {
 /// many more for nothing.
 fn evaluate<'data, Section>(
     parts: &Parts<'_>,
+    most_rows: usize,
     entries: impl Fn() -> Entries<'data, Section>,
 ) -> Evaluated
 where
     Section: gimli::UnwindSection<super::entries::Reader<'data>>,
 {
-    let evaluated = evaluate_once(parts, entries(), false);
+    let evaluated = evaluate_once(parts, most_rows, entries(), false);
     if evaluated.needs_bx {
-        evaluate_once(parts, entries(), true)
+        drop(evaluated);
+        evaluate_once(parts, most_rows, entries(), true)
     } else {
         evaluated
     }
@@ -149,13 +155,14 @@ where
 
 fn evaluate_once<'data, Section>(
     parts: &Parts<'_>,
+    most_rows: usize,
     mut entries: Entries<'data, Section>,
     follows_bx: bool,
 ) -> Evaluated
 where
     Section: gimli::UnwindSection<super::entries::Reader<'data>>,
 {
-    let mut evaluator = Evaluator::new(&parts.segments, follows_bx);
+    let mut evaluator = Evaluator::new(&parts.segments, follows_bx, most_rows);
     while let Some(fde) = entries.next_fde() {
         match fde {
             Ok(fde) => evaluator.add(&entries.section, &entries.bases, &fde),
