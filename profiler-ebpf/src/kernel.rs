@@ -22,6 +22,7 @@ static CONFIG: Config = Config {
     },
     offsets: Offsets {
         task_mm: 0,
+        task_files: 0,
         task_pid: 0,
         task_tgid: 0,
         task_comm: 0,
@@ -48,11 +49,12 @@ static CONFIG: Config = Config {
         vma_flags: 0,
         vma_file: 0,
         file_inode: 0,
+        files_fdt: 0,
+        fdtable_fd: 0,
         inode_ino: 0,
         inode_generation: 0,
         inode_sb: 0,
         sb_dev: 0,
-        padding: 0,
     },
 };
 

@@ -1,8 +1,10 @@
-//! The kernel programs: one that samples, two that follow processes, and those that see threads wait.
+//! The kernel programs: one that samples, two that follow processes, one that user space asks, and
+//! those that see threads wait.
 //!
 //! `on_cpu` runs at each overflow of a perf event: it decides whether the running thread is wanted,
 //! walks its stacks, counts them, and sends what user space has not seen yet. `process_fork` and
-//! `process_free` keep the map of targets. Nothing here knows what the recording is for.
+//! `process_free` keep the map of targets. `identify` is attached to nothing: user space runs it.
+//! Nothing here knows what the recording is for.
 
 #![no_std]
 #![no_main]
@@ -14,6 +16,7 @@
 
 mod emit;
 mod frames;
+mod identify;
 mod kernel;
 mod mapping;
 mod maps;
@@ -104,6 +107,14 @@ pub fn schedule_returned(ctx: FExitContext) -> i32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn each_thread(ctx: *mut c_void) -> i32 {
     waits::each(ctx.cast());
+    0
+}
+
+/// Tells what the files of stacks are called: the arguments are an address and a descriptor of the
+/// process that runs this.
+#[raw_tracepoint]
+pub fn identify(ctx: RawTracePointContext) -> i32 {
+    identify::answer(ctx.arg(0), ctx.arg(1));
     0
 }
 

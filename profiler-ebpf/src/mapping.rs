@@ -137,7 +137,7 @@ const MAX_HEIGHT: usize = 6;
 /// `VM_EXEC` of `linux/mm.h`.
 const VM_EXEC: u64 = 4;
 
-enum Miss {
+pub(crate) enum Miss {
     Unmapped,
     Unreadable,
 }
@@ -182,7 +182,7 @@ fn nowhere(file: u32, address: u64) -> Place {
 
 #[inline(always)]
 fn find(scratch: &mut Scratch, address: u64) -> Result<Mapping, Miss> {
-    let vma = lookup(scratch, address)?;
+    let vma = lookup(scratch.mm, &mut scratch.node, address)?;
     let start = read::<u64>(vma, config!(offsets.vma_start)).ok_or(Miss::Unreadable)?;
     let end = read::<u64>(vma, config!(offsets.vma_end)).ok_or(Miss::Unreadable)?;
     if address < start || end <= address {
@@ -222,18 +222,16 @@ fn find(scratch: &mut Scratch, address: u64) -> Result<Mapping, Miss> {
 
 /// Descends to the entry for an address: a `vm_area_struct`.
 #[inline(always)]
-fn lookup(scratch: &mut Scratch, address: u64) -> Result<u64, Miss> {
-    let mut entry =
-        read::<u64>(scratch.mm, config!(offsets.mm_tree_root)).ok_or(Miss::Unreadable)?;
+pub(crate) fn lookup(mm: u64, node: &mut MapleNode, address: u64) -> Result<u64, Miss> {
+    let mut entry = read::<u64>(mm, config!(offsets.mm_tree_root)).ok_or(Miss::Unreadable)?;
     if entry & 3 != IS_NODE {
         return Err(Miss::Unreadable);
     }
     for _ in 0..MAX_HEIGHT {
-        let node = &raw mut scratch.node;
-        // SAFETY: the helper writes exactly one node into scratch, or fails.
+        // SAFETY: the helper writes exactly one node, or fails.
         let failed = unsafe {
             bpf_probe_read_kernel(
-                node.cast::<c_void>(),
+                (&raw mut *node).cast::<c_void>(),
                 size_of::<MapleNode>() as u32,
                 (entry & !NODE_BITS) as *const c_void,
             )
@@ -242,7 +240,7 @@ fn lookup(scratch: &mut Scratch, address: u64) -> Result<u64, Miss> {
             return Err(Miss::Unreadable);
         }
         let kind = (entry >> TYPE_SHIFT) & TYPE_MASK;
-        entry = descend(&scratch.node, kind, address);
+        entry = descend(node, kind, address);
         if kind < TYPE_RANGE_64 {
             return if entry == 0 {
                 Err(Miss::Unmapped)
@@ -273,8 +271,9 @@ fn descend(node: &MapleNode, kind: u64, address: u64) -> u64 {
     node.words[(1 + pivots + slot) & 31]
 }
 
+/// What tells an open file's inode from others.
 #[inline(always)]
-fn identify(backing: u64) -> Option<FileIdentity> {
+pub(crate) fn identify(backing: u64) -> Option<FileIdentity> {
     let inode = read::<u64>(backing, config!(offsets.file_inode))?;
     let superblock = read::<u64>(inode, config!(offsets.inode_sb))?;
     Some(FileIdentity {

@@ -4,7 +4,7 @@ use abi::{
     MAX_KERNEL_FRAMES, MAX_USER_FRAMES, WAITS,
     config::Target,
     reasons::{Counters, EventState},
-    records::{FileIdentity, StackHeader, UserFrame},
+    records::{FileIdentities, FileIdentity, StackHeader, UserFrame},
     samples::{SampleCount, SampleKey, StackHash},
     tables::{Control, Table},
     unwind::{
@@ -21,6 +21,7 @@ use aya_ebpf::{
 
 use crate::{
     mapping::{MapleNode, Mapping, Space},
+    registers,
     waits::Trail,
 };
 
@@ -232,6 +233,14 @@ pub(crate) static RULES: Array<Rule> = Array::with_max_entries(1 << 16, BPF_F_MM
 /// How many file numbers each CPU has given out.
 #[map]
 pub(crate) static FILE_NUMBERS: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+
+/// The answer of `identify`.
+#[map]
+pub(crate) static IDENTITIES: Array<FileIdentities> = Array::with_max_entries(1, 0);
+
+/// What `identify` works with: scratch is for samples, which may interrupt it.
+#[map]
+pub(crate) static IDENTITY_NODE: Array<MapleNode> = Array::with_max_entries(1, 0);
 
 #[map]
 pub(crate) static TARGETS: HashMap<u32, Target> = HashMap::with_max_entries(1 << 14, 0);

@@ -1,5 +1,6 @@
 //! Builds the unwind tables of files and prints what that took and gave: a check by hand, and the
-//! source of the figures in docs/design/unwind-tables.md.
+//! source of the figures in docs/design/unwind-tables.md. Without a file, the kernel memory of the
+//! tables of common programs and libraries, those that this machine has.
 
 #![allow(clippy::print_stdout, reason = "printing is what this program is for")]
 
@@ -16,7 +17,34 @@ use profiler::unwind::{
     rules::RuleSet,
 };
 
+/// What is mapped on most machines of Debian, with one very large library.
+const COMMON: &[&str] = &[
+    "/lib64/ld-linux-x86-64.so.2",
+    "/lib/x86_64-linux-gnu/libc.so.6",
+    "/lib/x86_64-linux-gnu/libm.so.6",
+    "/lib/x86_64-linux-gnu/libstdc++.so.6",
+    "/lib/x86_64-linux-gnu/libgcc_s.so.1",
+    "/lib/x86_64-linux-gnu/libcrypto.so.3",
+    "/lib/x86_64-linux-gnu/libssl.so.3",
+    "/lib/x86_64-linux-gnu/libz.so.1",
+    "/lib/x86_64-linux-gnu/libzstd.so.1",
+    "/lib/x86_64-linux-gnu/libsqlite3.so.0",
+    "/lib/x86_64-linux-gnu/libglib-2.0.so.0",
+    "/lib/x86_64-linux-gnu/libgnutls.so.30",
+    "/usr/bin/bash",
+    "/usr/bin/dash",
+    "/usr/bin/git",
+    "/usr/bin/perl",
+    "/usr/bin/gzip",
+    "/usr/bin/python3",
+    "/usr/bin/node",
+    "/lib/x86_64-linux-gnu/libLLVM.so.22.1",
+];
+
 fn main() -> anyhow::Result<()> {
+    if env::args_os().len() == 1 {
+        return print_common();
+    }
     let mut rules = RuleSet::default();
     for path in env::args_os().skip(1) {
         let shown = path.display();
@@ -33,6 +61,31 @@ fn main() -> anyhow::Result<()> {
         }
     }
     println!("all: {} rules", rules.rules().len());
+    Ok(())
+}
+
+/// A line of a table for each file, and their sum.
+fn print_common() -> anyhow::Result<()> {
+    let mut rules = RuleSet::default();
+    let (mut files, mut total_rows, mut total_bytes) = (0, 0, 0);
+    println!("| file | bytes | rows | kernel bytes |\n|---|---|---|---|");
+    for path in COMMON {
+        let Ok(file) = File::open(path) else {
+            continue;
+        };
+        let size = file.metadata()?.len();
+        let found = file::read(&file).with_context(|| format!("failed to read `{path}`"))?;
+        let FileRows::Rows(table, _) = found else {
+            continue;
+        };
+        let bytes = pages::build(&table, &mut rules).bytes();
+        println!("| `{path}` | {size} | {} | {bytes} |", table.rows.len());
+        files += 1;
+        total_rows += table.rows.len();
+        total_bytes += bytes;
+    }
+    let rules = rules.rules().len();
+    println!("| {files} files, {rules} rules | | {total_rows} | {total_bytes} |");
     Ok(())
 }
 
@@ -59,7 +112,7 @@ fn print(
         "  {} pages, {} blocks, {} bytes; at most {} rows in a page",
         pages.entries.len(),
         pages.blocks.len(),
-        size_of_val(pages.entries.as_slice()) + size_of_val(pages.blocks.as_slice()),
+        pages.bytes(),
         pages
             .entries
             .iter()

@@ -207,6 +207,7 @@ fn target_share(counters: &Counters) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
     use crate::{events::Event, perf::Rate};
 
     fn clock() -> Sampling {

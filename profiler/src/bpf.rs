@@ -1,5 +1,6 @@
 //! The kernel programs in use: loading, attaching, and reading what they counted.
 
+mod identifier;
 mod waits;
 
 use std::{
@@ -20,9 +21,10 @@ use anyhow::{Context, Result, anyhow};
 use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{Array, HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray, RingBuf},
-    programs::{PerfEvent, Program, RawTracePoint},
+    programs::{PerfEvent, RawTracePoint},
 };
 
+pub use self::identifier::Identifier;
 use crate::tables::{Arrays, TableSizes};
 
 pub use waits::WaitSettings;
@@ -299,17 +301,7 @@ impl Programs {
     /// # Errors
     /// Where the kernel does not tell of a program.
     pub fn verified_instructions(&self) -> Result<BTreeMap<String, u32>> {
-        let mut verified = BTreeMap::new();
-        let loaded = |(_, program): &(&str, &Program)| program.fd().is_ok();
-        for (name, program) in self.ebpf.programs().filter(loaded) {
-            let info = program
-                .info()
-                .with_context(|| format!("failed to ask the kernel about the program `{name}`"))?;
-            if let Some(instructions) = info.verified_instruction_count() {
-                verified.insert(name.to_owned(), instructions);
-            }
-        }
-        Ok(verified)
+        verified_instructions(&self.ebpf)
     }
 
     /// Takes what was counted since the last call: the programs go on in the other maps, and these
@@ -353,6 +345,20 @@ impl Programs {
         }
         Ok(taken)
     }
+}
+
+fn verified_instructions(ebpf: &Ebpf) -> Result<BTreeMap<String, u32>> {
+    let mut verified = BTreeMap::new();
+    let loaded = ebpf.programs().filter(|(_, program)| program.fd().is_ok());
+    for (name, program) in loaded {
+        let info = program
+            .info()
+            .with_context(|| format!("failed to ask the kernel about the program `{name}`"))?;
+        if let Some(instructions) = info.verified_instruction_count() {
+            verified.insert(name.to_owned(), instructions);
+        }
+    }
+    Ok(verified)
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut aya::programs::Program> {

@@ -211,6 +211,7 @@ fn extra_bytes(info: u32) -> usize {
 pub fn offsets(btf: &Btf) -> Result<Offsets, BtfError> {
     Ok(Offsets {
         task_mm: btf.offset("task_struct", "mm")?,
+        task_files: btf.offset("task_struct", "files")?,
         task_pid: btf.offset("task_struct", "pid")?,
         task_tgid: btf.offset("task_struct", "tgid")?,
         task_comm: btf.offset("task_struct", "comm")?,
@@ -237,11 +238,12 @@ pub fn offsets(btf: &Btf) -> Result<Offsets, BtfError> {
         vma_flags: btf.offset("vm_area_struct", "vm_flags")?,
         vma_file: btf.offset("vm_area_struct", "vm_file")?,
         file_inode: btf.offset("file", "f_inode")?,
+        files_fdt: btf.offset("files_struct", "fdt")?,
+        fdtable_fd: btf.offset("fdtable", "fd")?,
         inode_ino: btf.offset("inode", "i_ino")?,
         inode_generation: btf.offset("inode", "i_generation")?,
         inode_sb: btf.offset("inode", "i_sb")?,
         sb_dev: btf.offset("super_block", "s_dev")?,
-        padding: 0,
     })
 }
 

@@ -123,7 +123,7 @@ pub struct RecordArgs {
     /// Bytes of the ring buffer between kernel and user space, a power of two
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 20, value_parser = parse_ring_bytes, help_heading = "Limits")]
     pub ring_bytes: u32,
-    /// Bytes of kernel memory for unwind tables, with the unit K, M or G
+    /// Bytes of memory for unwind tables, in the kernel and while they are built, with the unit K, M or G
     #[arg(long, value_name = "BYTES", default_value = "256M", value_parser = parse_bytes, help_heading = "Limits")]
     pub unwind_memory: usize,
     /// Entries of the kernel's map of counts, emptied once a second [default: 32768]

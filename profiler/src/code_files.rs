@@ -6,10 +6,7 @@ use std::{
     env,
     ffi::OsStr,
     fs::{self, File},
-    os::{
-        fd::AsRawFd,
-        unix::{ffi::OsStrExt, fs::MetadataExt},
-    },
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
@@ -23,10 +20,8 @@ use object::{
     },
 };
 
-use crate::files::{open, open_same};
+use crate::identity::{Identify, open_regular};
 
-/// `FS_IOC_GETVERSION` of `linux/fs.h`: `_IOR('v', 1, long)`; the kernel stores an `int`.
-const GET_VERSION: libc::c_ulong = 0x8008_7601;
 /// Where the loader looks for libraries, as Debian, Fedora and others build it.
 const LIBRARY_FOLDERS: [&str; 6] = [
     #[cfg(target_arch = "x86_64")]
@@ -58,7 +53,7 @@ pub struct CodeFile {
 
 /// The files that processes map as code, each once.
 #[must_use]
-pub fn of_processes(pids: impl IntoIterator<Item = u32>) -> Vec<CodeFile> {
+pub fn of_processes(pids: impl IntoIterator<Item = u32>, identify: &dyn Identify) -> Vec<CodeFile> {
     let mut found = HashMap::new();
     for pid in pids {
         let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
@@ -68,7 +63,7 @@ pub fn of_processes(pids: impl IntoIterator<Item = u32>) -> Vec<CodeFile> {
             };
             let key = (mapped.device, mapped.inode);
             if let std::collections::hash_map::Entry::Vacant(entry) = found.entry(key)
-                && let Some(file) = mapped.open(pid)
+                && let Some(file) = mapped.open(pid, identify)
             {
                 entry.insert(file);
             }
@@ -112,85 +107,26 @@ impl<'a> Mapped<'a> {
         (permissions.contains('x') && mapped.inode != 0).then_some(mapped)
     }
 
-    fn open(&self, pid: u32) -> Option<CodeFile> {
-        let mut identity = FileIdentity {
-            inode: self.inode,
-            device: self.device,
-            generation: 0,
-        };
+    fn open(&self, pid: u32, identify: &dyn Identify) -> Option<CodeFile> {
         let link = PathBuf::from(format!("/proc/{pid}/map_files/{}", self.range));
-        let file = open(&link, &identity)?;
-        identity.generation = generation(&file);
+        let file = open_regular(&link)?;
         Some(CodeFile {
-            identity,
+            identity: identify.identities(&file)?.mapped,
             path: PathBuf::from(self.path),
             file,
         })
     }
 }
 
-/// Which of the files that had the same inode number one after another it is; 0 where the file
-/// system does not tell.
-fn generation(file: &File) -> u32 {
-    let mut version: libc::c_long = 0;
-    // SAFETY: the call writes at most a `long`.
-    let failed = unsafe { libc::ioctl(file.as_raw_fd(), GET_VERSION, &raw mut version) };
-    if failed == 0 {
-        version as u32
-    } else {
-        generation_in_memory(file).unwrap_or(0)
-    }
-}
-
-/// `FILEID_INO32_GEN` of `linux/exportfs.h`; `tmpfs` puts the generation first, then the inode.
-const GENERATION_FIRST: libc::c_int = 1;
-
-/// `struct file_handle` of `linux/fs.h`, with room for the longest one.
-#[repr(C)]
-struct FileHandle {
-    bytes: u32,
-    kind: libc::c_int,
-    handle: [u32; 32],
-}
-
-/// The generation of a file in `tmpfs` or in anonymous memory, which tells it in a handle alone.
-fn generation_in_memory(file: &File) -> Option<u32> {
-    // SAFETY: zero is a value of each of the fields.
-    let mut system: libc::statfs = unsafe { std::mem::zeroed() };
-    // SAFETY: the call takes an open descriptor and writes one `statfs`.
-    let failed = unsafe { libc::fstatfs(file.as_raw_fd(), &raw mut system) };
-    if failed != 0 || system.f_type != libc::TMPFS_MAGIC {
-        return None;
-    }
-    let mut handle = FileHandle {
-        bytes: size_of::<[u32; 32]>() as u32,
-        kind: 0,
-        handle: [0; 32],
-    };
-    let mut mount: libc::c_int = 0;
-    // SAFETY: the path is a C string, and the kernel writes at most `bytes` of the handle.
-    let failed = unsafe {
-        libc::syscall(
-            libc::SYS_name_to_handle_at,
-            file.as_raw_fd(),
-            c"".as_ptr(),
-            &raw mut handle,
-            &raw mut mount,
-            libc::AT_EMPTY_PATH,
-        )
-    };
-    (failed == 0 && handle.kind == GENERATION_FIRST).then_some(handle.handle[0])
-}
-
 /// The files of a command: the program, its loader, and the libraries that it names, found as the
 /// loader finds them. What it loads later is met when it runs.
 #[must_use]
-pub fn of_command(program: &OsStr) -> Vec<CodeFile> {
+pub fn of_command(program: &OsStr, identify: &dyn Identify) -> Vec<CodeFile> {
     let mut files = Vec::new();
     let mut seen = HashSet::new();
     let mut waiting: Vec<PathBuf> = program_path(program).into_iter().collect();
     while let Some(path) = waiting.pop() {
-        let Some(file) = at(&path).filter(|file| seen.insert(file.identity)) else {
+        let Some(file) = at(&path, identify).filter(|file| seen.insert(file.identity)) else {
             continue;
         };
         if files.len() < MAX_LIBRARIES {
@@ -201,30 +137,10 @@ pub fn of_command(program: &OsStr) -> Vec<CodeFile> {
     files
 }
 
-/// A file at a path, if it is the one that is meant.
-#[must_use]
-pub fn same(identity: FileIdentity, path: &Path) -> Option<CodeFile> {
-    let file = open_same(path, &identity)?;
-    let path = path.to_owned();
+fn at(path: &Path, identify: &dyn Identify) -> Option<CodeFile> {
+    let file = open_regular(path)?;
     Some(CodeFile {
-        identity,
-        path,
-        file,
-    })
-}
-
-fn at(path: &Path) -> Option<CodeFile> {
-    let data = fs::metadata(path).ok()?;
-    let device = (libc::major(data.dev()) << 20) | libc::minor(data.dev());
-    let mut identity = FileIdentity {
-        inode: data.ino(),
-        device,
-        generation: 0,
-    };
-    let file = open(path, &identity)?;
-    identity.generation = generation(&file);
-    Some(CodeFile {
-        identity,
+        identity: identify.identities(&file)?.mapped,
         path: path.to_owned(),
         file,
     })
@@ -247,8 +163,8 @@ fn program_path(program: &OsStr) -> Option<PathBuf> {
 fn interpreter(path: &Path) -> Option<PathBuf> {
     use std::io::Read;
     let mut start = Vec::new();
-    let identity = at(path)?;
-    identity.file.take(256).read_to_end(&mut start).ok()?;
+    let file = open_regular(path)?;
+    file.take(256).read_to_end(&mut start).ok()?;
     let line = start
         .strip_prefix(b"#!")?
         .split(|&byte| byte == b'\n')
@@ -314,6 +230,7 @@ fn needed_of(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::ByStat;
 
     /// Code of files is found in a process's list of mappings; data and other memory is passed over.
     #[test]
@@ -337,7 +254,7 @@ mod tests {
     /// A command has its program, loader and libraries, and a script those of its interpreter.
     #[test]
     fn a_command_has_its_libraries() {
-        let files = of_command(OsStr::new("sh"));
+        let files = of_command(OsStr::new("sh"), &ByStat);
         let names: Vec<_> = files
             .iter()
             .map(|file| file.path.to_string_lossy().into_owned())
@@ -353,16 +270,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let script = folder.path().join("script");
         fs::write(&script, "#!/usr/bin/env sh\n").unwrap();
-        let of_script = of_command(script.as_os_str());
+        let of_script = of_command(script.as_os_str(), &ByStat);
         assert_eq!(of_script.len(), files.len());
-        assert!(of_command(OsStr::new("/no/such/program")).is_empty());
+        assert!(of_command(OsStr::new("/no/such/program"), &ByStat).is_empty());
     }
 
     /// This process maps its own program.
     #[test]
     fn own_files_are_found() {
-        let own = at(&env::current_exe().unwrap()).unwrap();
-        let files = of_processes([std::process::id()]);
+        let own = at(&env::current_exe().unwrap(), &ByStat).unwrap();
+        let files = of_processes([std::process::id()], &ByStat);
         assert!(files.iter().any(|file| file.identity == own.identity));
         assert!(all_processes().contains(&std::process::id()));
     }

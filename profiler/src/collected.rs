@@ -1,6 +1,6 @@
 //! All that the kernel sent in one recording, within bounds.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use abi::{
     records::UserFrame,
@@ -12,6 +12,7 @@ use crate::{
     code_files::CodeFile,
     decode::{self, Record, Stack},
     files::Files,
+    identity::Identify,
     sideband::Told,
 };
 
@@ -34,7 +35,7 @@ impl Default for Bounds {
 }
 
 /// Counts, stacks and files of a recording.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Collected {
     /// How often each thread was found with each pair of stacks.
     pub counts: HashMap<SampleKey, SampleCount>,
@@ -65,10 +66,21 @@ pub struct Collected {
 impl Collected {
     /// Nothing yet, with bounds.
     #[must_use]
-    pub fn within(bounds: Bounds) -> Self {
+    pub fn within(bounds: Bounds, identify: Arc<dyn Identify>) -> Self {
         Self {
+            counts: HashMap::new(),
+            waits: HashMap::new(),
+            waits_overflow: WaitCount::ZERO,
+            threads: Vec::new(),
+            wakers: HashMap::new(),
+            user: HashMap::new(),
+            kernel: HashMap::new(),
+            files: Files::new(identify),
+            overflow: HashMap::new(),
+            stacks_dropped: 0,
+            sideband_lost: 0,
             bounds,
-            ..Self::default()
+            stack_bytes: 0,
         }
     }
 
@@ -161,6 +173,7 @@ fn keep<Frame>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::ByStat;
     use abi::records::kind;
 
     fn key(tid: u32) -> SampleKey {
@@ -183,7 +196,7 @@ mod tests {
             counts: 2,
             stack_bytes: 0,
         };
-        let mut collected = Collected::within(bounds);
+        let mut collected = Collected::within(bounds, Arc::new(ByStat));
         let one = SampleCount {
             samples: 1,
             weight: 10,
@@ -198,10 +211,11 @@ mod tests {
     /// A stack beyond the bound is counted, and its samples are known to have none.
     #[test]
     fn stacks_are_bounded() {
-        let mut collected = Collected::within(Bounds {
+        let bounds = Bounds {
             counts: 1,
             stack_bytes: 120,
-        });
+        };
+        let mut collected = Collected::within(bounds, Arc::new(ByStat));
         for hash in 1..=3u32 {
             let words = [kind::KERNEL_STACK, 1, hash, 0, 0, 0, 0, 0, 7, 0];
             let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();

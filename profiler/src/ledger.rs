@@ -131,6 +131,11 @@ fn notes(recorded: &Recorded, findings: &Findings) -> Ledger {
         "files whose table found no room (--unwind-memory)",
     );
     note(
+        "unwind tables too large",
+        tables.too_large,
+        "files whose table takes more memory to build than is left (--unwind-memory)",
+    );
+    note(
         "files by frame pointer",
         tables.by_frame_pointer,
         "files without call frame information",

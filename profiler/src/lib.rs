@@ -15,6 +15,7 @@ pub mod doctor;
 pub mod events;
 pub mod files;
 pub mod finish;
+pub mod identity;
 pub mod idle;
 pub mod ledger;
 pub mod limits;

@@ -1,5 +1,16 @@
 //! How many descriptors the recorder may have open: two for each CPU and event, and one for each
-//! file that stacks name.
+//! file that stacks name. And that memory which it no longer needs is the machine's again.
+
+/// Has large pieces of memory go back to the kernel when they are freed. The C library of GNU keeps
+/// the more of them the larger they were: tens of MiB of each thread that has built an unwind table.
+pub fn return_freed_memory() {
+    #[cfg(target_env = "gnu")]
+    {
+        const LARGE_BYTES: libc::c_int = 128 << 10;
+        // SAFETY: the call takes two numbers, and no other thread runs yet.
+        unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES) };
+    }
+}
 
 /// The limit that was there before.
 #[derive(Clone, Copy)]

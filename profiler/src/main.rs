@@ -9,6 +9,7 @@ use profiler::{
     command::exit_code,
     doctor,
     finish::finish,
+    limits::return_freed_memory,
     outputs::{Outputs, stop_writing},
     record::{Stop, record},
     report::{Report, Signals, tell},
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
 fn run(args: RecordArgs) -> Result<u8> {
     doctor::require_privileges()?;
     let outputs = Outputs::check(&args)?;
+    return_freed_memory();
     let mut report = Report::new(args.verbose);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -125,7 +125,7 @@ impl Names {
         let known = collected.files.get(number);
         let opened = match number {
             file::VDSO => symbolizer::vdso_file(),
-            _ => known.and_then(|known| known.open()),
+            _ => collected.files.open(number),
         };
         let answers = opened
             .as_ref()

@@ -3,14 +3,17 @@
 use std::{
     future::pending,
     os::{fd::AsFd, unix::process::ExitStatusExt},
+    path::Path,
     process::ExitStatus,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use abi::{
     MAX_EVENTS, WAITS,
-    config::{Config, Scope, target},
+    config::{Config, Offsets, Scope, target},
     reasons::{Counters, Outcome},
+    records::FileIdentity,
 };
 use anyhow::{Context, Result, bail};
 use aya::maps::{MapData, RingBuf};
@@ -19,19 +22,21 @@ use tokio::io::unix::AsyncFd;
 use crate::{
     account::{CpuAccount, EventAccount},
     addresses,
-    bpf::{Programs, Sizes},
+    bpf::{Identifier, Programs, Sizes},
     btf::{self, Btf},
     cli::RecordArgs,
-    code_files,
-    collected::Collected,
+    code_files::CodeFile,
+    collected::{Bounds, Collected},
     command::{Running, Waiting},
+    files::Files,
+    identity::Identify,
     idle::{Away, away},
     limits::Descriptors,
     report::{Report, Signals},
     sampling::{Opened, Sampling},
     schedstat::{self, Schedstats},
     sideband::{Sideband, Told},
-    tables::{Builder, Ready, TableCounts, Tables, build_all},
+    tables::{Budget, Builder, Ready, TableCounts, Tables, build_all},
     targets::{Targets, target_of},
     watch::watch,
     watching::{Waits, Watching},
@@ -97,10 +102,18 @@ pub async fn record(
     let targets = Targets::find(args)?;
     let samplings = Sampling::plan(args)?;
     report.preparing();
-    let found = build_all(targets.code_files(args)?);
-    report.tables(&found);
-    let ready = Ready::new(found);
-    let mut session = Session::attach(args, &targets, samplings, ready)?;
+    let offsets = btf::offsets(&Btf::of_kernel()?)?;
+    let identifier = Arc::new(Identifier::load(&offsets)?);
+    let budget = Budget::new(args.unwind_memory);
+    let mut ready = Ready::new(budget.clone());
+    build_all(targets.code_files(args, &*identifier)?, &budget, |found| {
+        report.table(&found);
+        ready.add(found);
+    });
+    let config = config(&targets, offsets)?;
+    let mut session = Session::attach(
+        args, &config, &targets, samplings, ready, budget, identifier,
+    )?;
     let waiting = match args.command.as_slice() {
         [] => None,
         words => Some(Waiting::start(words, limit)?),
@@ -204,12 +217,15 @@ struct Session {
 impl Session {
     fn attach(
         args: &RecordArgs,
+        config: &Config,
         targets: &Targets,
         samplings: Vec<Sampling>,
         ready: Ready,
+        budget: Budget,
+        identify: Arc<dyn Identify>,
     ) -> Result<Self> {
         let sizes = Sizes {
-            tables: ready.sizes(args.unwind_memory),
+            tables: ready.sizes(),
             ring_bytes: args.ring_bytes,
             count_entries: args.count_entries.unwrap_or(1 << 15),
             wait_entries: match args.waits() {
@@ -217,7 +233,7 @@ impl Session {
                 false => 1,
             },
         };
-        let mut programs = Programs::load(&config(targets)?, sizes)?;
+        let mut programs = Programs::load(config, sizes)?;
         let tables = Tables::publish(ready, &mut programs)?;
         programs.follow_processes()?;
         targets.announce(&mut programs)?;
@@ -241,10 +257,10 @@ impl Session {
             ring,
             sideband,
             tables,
-            builder: Builder::start(),
+            builder: Builder::start(budget),
             only_targets: targets.scope == Scope::Tasks,
             watching,
-            collected: Collected::default(),
+            collected: Collected::within(Bounds::default(), identify),
         })
     }
 
@@ -285,7 +301,7 @@ impl Session {
                 _ = drain.tick() => self.drain(),
                 found = self.builder.found.recv() => {
                     let found = found.context("failed to build unwind tables")?;
-                    report.tables(std::slice::from_ref(&found));
+                    report.table(&found);
                     self.tables.take(&mut self.programs, found)?;
                     if self.watching.is_some() {
                         self.programs.walk_waiting_again()?;
@@ -353,11 +369,10 @@ impl Session {
                 path,
             } = &told
                 && (!self.only_targets || self.programs.is_target(*pid))
-                && self.tables.ask(*identity)
             {
-                match code_files::same(*identity, path) {
-                    Some(file) => self.builder.build(file),
-                    None => self.tables.forget(identity),
+                let files = &mut self.collected.files;
+                if let Some(file) = news(&mut self.tables, files, *identity, path) {
+                    self.builder.build(file);
                 }
             }
             self.collected.take_told(told);
@@ -413,7 +428,26 @@ impl Session {
     }
 }
 
-fn config(targets: &Targets) -> Result<Config> {
+/// A file that a mapping was told of, where it is to be built.
+fn news(
+    tables: &mut Tables,
+    files: &mut Files,
+    told: FileIdentity,
+    path: &Path,
+) -> Option<CodeFile> {
+    let known_as = files.name_of(told);
+    if !tables.ask(known_as) {
+        return None;
+    }
+    let file = files.open_told(told, path);
+    if file.as_ref().is_some_and(|file| file.identity == known_as) {
+        return file;
+    }
+    tables.forget(&known_as);
+    file.filter(|file| tables.ask(file.identity))
+}
+
+fn config(targets: &Targets, offsets: Offsets) -> Result<Config> {
     let mut seed = [0; 16];
     // SAFETY: the call writes at most the length that is given.
     let got = unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), 0) };
@@ -432,6 +466,6 @@ fn config(targets: &Targets) -> Result<Config> {
         has_threads: u32::from(targets.has_threads()),
         padding: 0,
         addresses: addresses::of_this_machine(),
-        offsets: btf::offsets(&Btf::of_kernel()?)?,
+        offsets,
     })
 }

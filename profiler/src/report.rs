@@ -57,20 +57,25 @@ impl Report {
     }
 
     /// What files gave, with `-v`.
-    pub fn tables(&self, found: &[Found]) {
-        for file in found {
-            let path = output::clean(&file.path.to_string_lossy()).into_owned();
-            let took = file.took.as_secs_f64() * 1e3;
-            match &file.built {
-                Built::Rows(rows) => {
-                    let count = rows.rows.len();
-                    self.say(&format!(
-                        "unwind table of `{path}`: {count} rows in {took:.1} ms"
-                    ));
-                }
-                Built::ByFramePointer(why) => {
-                    self.say(&format!("`{path}` is walked by frame pointer: {why}"));
-                }
+    pub fn table(&self, file: &Found) {
+        let path = output::clean(&file.path.to_string_lossy()).into_owned();
+        let took = file.took.as_secs_f64() * 1e3;
+        match &file.built {
+            Built::Rows(rows) => {
+                let count = rows.rows.len();
+                self.say(&format!(
+                    "unwind table of `{path}`: {count} rows in {took:.1} ms"
+                ));
+            }
+            Built::ByFramePointer(why) => {
+                self.say(&format!("`{path}` is walked by frame pointer: {why}"));
+            }
+            Built::TooLarge(bytes) => {
+                let kib = bytes.div_ceil(1024);
+                self.say(&format!(
+                    "no unwind table of `{path}`: to build it takes up to {kib} KiB, more than \
+                     `--unwind-memory` leaves"
+                ));
             }
         }
     }

@@ -5,7 +5,9 @@
 //! is unwound from its first sample on. A file is published in this order: rows, page entries,
 //! table, number; and withdrawn in the reverse one.
 
+mod budget;
 mod build;
+mod cost;
 mod extents;
 mod memory;
 mod shared;
@@ -34,6 +36,7 @@ use crate::{
         vdso,
     },
 };
+pub use budget::Budget;
 pub use build::{Builder, Built, Found, build_all};
 pub use memory::Arrays;
 use memory::TableMemory;
@@ -53,34 +56,61 @@ pub struct TableSizes {
 }
 
 /// Tables on their way into the kernel, before there are programs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ready {
+    budget: Budget,
+    /// What the tables take of it.
+    bytes: usize,
     rules: RuleSet,
     files: Vec<(FileIdentity, Option<Pages>)>,
+    no_room: HashSet<FileIdentity>,
+    too_large: HashSet<FileIdentity>,
 }
 
 impl Ready {
-    /// Lays out the tables of files.
+    /// None yet.
     #[must_use]
-    pub fn new(found: Vec<Found>) -> Self {
-        let mut ready = Self::default();
-        for file in found {
-            let pages = match &file.built {
-                Built::Rows(rows) => Some(pages::build(rows, &mut ready.rules)),
-                Built::ByFramePointer(_) => None,
-            };
-            ready.files.push((file.identity, pages));
+    pub fn new(budget: Budget) -> Self {
+        Self {
+            budget,
+            bytes: 0,
+            rules: RuleSet::default(),
+            files: Vec::new(),
+            no_room: HashSet::new(),
+            too_large: HashSet::new(),
         }
-        ready
     }
 
-    /// Room for these tables and as much again for others, within a budget.
+    /// Lays out the table of a file.
+    pub fn add(&mut self, found: Found) {
+        match &found.built {
+            Built::Rows(rows) => {
+                let pages = pages::build(rows, &mut self.rules);
+                let bytes = pages.bytes();
+                if self.bytes + bytes > self.budget.for_tables() {
+                    self.no_room.insert(found.identity);
+                    return;
+                }
+                self.bytes += bytes;
+                self.files.push((found.identity, Some(pages)));
+                drop(found.built);
+                self.budget.keep_of(found.loan, bytes);
+            }
+            Built::ByFramePointer(_) => self.files.push((found.identity, None)),
+            Built::TooLarge(_) => {
+                self.too_large.insert(found.identity);
+            }
+        }
+    }
+
+    /// Room for these tables and as much again for others, within the budget.
     #[must_use]
-    pub fn sizes(&self, budget_bytes: usize) -> TableSizes {
+    pub fn sizes(&self) -> TableSizes {
         let tables = self.files.iter().filter_map(|(_, pages)| pages.as_ref());
         let blocks: usize = tables.clone().map(|pages| pages.blocks.len()).sum();
         let entries: usize = tables.map(|pages| pages.entries.len()).sum();
-        let most = budget_bytes / (size_of::<Block>() + size_of::<PageEntry>() / BLOCKS_PER_PAGE);
+        let most = self.budget.for_tables()
+            / (size_of::<Block>() + size_of::<PageEntry>() / BLOCKS_PER_PAGE);
         let blocks = (blocks * 2)
             .max(blocks + HEADROOM_BYTES / size_of::<Block>())
             .min(most);
@@ -102,6 +132,8 @@ pub struct TableCounts {
     pub evicted: u64,
     /// Files whose table found no room.
     pub no_room: u64,
+    /// Files whose table would have taken too much to build.
+    pub too_large: u64,
     /// Files without call frame information, or none that could be read.
     pub by_frame_pointer: u64,
 }
@@ -125,7 +157,7 @@ pub struct Tables {
     /// The numbers of tables by a hash of what is in them. Not by build id, which a file may forge.
     by_content: HashMap<u64, u32>,
     hasher: RandomState,
-    /// Files that are being built.
+    /// Files that are being built, and those that never can be.
     asked: HashSet<FileIdentity>,
     /// Files whose table found no room, and may find some when others are no longer used.
     refused: HashSet<FileIdentity>,
@@ -139,8 +171,9 @@ impl Tables {
     /// # Errors
     /// Where the kernel's memory cannot be mapped or a map cannot be written.
     pub fn publish(ready: Ready, programs: &mut Programs) -> Result<Self> {
-        let memory =
-            TableMemory::map(&programs.arrays()?).context("failed to map the unwind tables")?;
+        let arrays = programs.arrays()?;
+        ready.budget.keep(arrays.bytes());
+        let memory = TableMemory::map(&arrays).context("failed to map the unwind tables")?;
         let mut tables = Self {
             memory,
             rules: ready.rules,
@@ -149,9 +182,13 @@ impl Tables {
             holders: HashMap::new(),
             by_content: HashMap::new(),
             hasher: RandomState::new(),
-            asked: HashSet::new(),
-            refused: HashSet::new(),
-            counts: TableCounts::default(),
+            counts: TableCounts {
+                no_room: ready.no_room.len() as u64,
+                too_large: ready.too_large.len() as u64,
+                ..TableCounts::default()
+            },
+            asked: ready.too_large,
+            refused: ready.no_room,
         };
         tables.store_rules();
         for (identity, pages) in ready.files {
@@ -160,6 +197,7 @@ impl Tables {
                 None => tables.walk_by_frame_pointer(programs, identity)?,
             }
         }
+        ready.budget.give_back(ready.bytes);
         tables.add_vdso(programs)?;
         Ok(tables)
     }
@@ -194,6 +232,10 @@ impl Tables {
     /// # Errors
     /// Where a map cannot be written.
     pub fn take(&mut self, programs: &mut Programs, found: Found) -> Result<()> {
+        if matches!(found.built, Built::TooLarge(_)) {
+            self.counts.too_large += 1;
+            return Ok(());
+        }
         self.asked.remove(&found.identity);
         match &found.built {
             Built::Rows(rows) => {
@@ -201,7 +243,9 @@ impl Tables {
                 self.store_rules();
                 self.add(programs, found.identity, &pages)?;
             }
-            Built::ByFramePointer(_) => self.walk_by_frame_pointer(programs, found.identity)?,
+            Built::ByFramePointer(_) | Built::TooLarge(_) => {
+                self.walk_by_frame_pointer(programs, found.identity)?;
+            }
         }
         programs.tables_changed()
     }

@@ -17,6 +17,7 @@ use crate::{
     bpf::Programs,
     cli::RecordArgs,
     code_files::{self, CodeFile},
+    identity::Identify,
     watch::watch,
 };
 
@@ -112,7 +113,7 @@ impl Targets {
     ///
     /// # Errors
     /// Where the processes cannot be listed.
-    pub fn code_files(&self, args: &RecordArgs) -> Result<Vec<CodeFile>> {
+    pub fn code_files(&self, args: &RecordArgs, identify: &dyn Identify) -> Result<Vec<CodeFile>> {
         let pids = match self.scope {
             Scope::Tasks => {
                 let mut kinds: BTreeMap<u32, u32> = self.tasks.iter().copied().collect();
@@ -126,10 +127,10 @@ impl Targets {
             }
             Scope::Machine | Scope::Cgroup => code_files::all_processes(),
         };
-        let mut files = code_files::of_processes(pids);
+        let mut files = code_files::of_processes(pids, identify);
         if let Some(program) = args.command.first() {
             let known: HashSet<_> = files.iter().map(|file| file.identity).collect();
-            let of_command = code_files::of_command(program).into_iter();
+            let of_command = code_files::of_command(program, identify).into_iter();
             files.extend(of_command.filter(|file| !known.contains(&file.identity)));
         }
         Ok(files)

@@ -23,3 +23,6 @@ mod expressions;
 mod gaps;
 mod spans;
 mod translate;
+
+pub(crate) use gaps::MAX_SEARCHED_BYTES;
+pub(crate) use spans::most_rows;

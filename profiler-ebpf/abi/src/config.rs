@@ -19,6 +19,8 @@ pub enum Scope {
 pub struct Offsets {
     /// `task_struct.mm`
     pub task_mm: u32,
+    /// `task_struct.files`
+    pub task_files: u32,
     /// `task_struct.pid`, which user space calls the thread id
     pub task_pid: u32,
     /// `task_struct.tgid`, which user space calls the process id
@@ -71,6 +73,10 @@ pub struct Offsets {
     pub vma_file: u32,
     /// `file.f_inode`
     pub file_inode: u32,
+    /// `files_struct.fdt`
+    pub files_fdt: u32,
+    /// `fdtable.fd`
+    pub fdtable_fd: u32,
     /// `inode.i_ino`
     pub inode_ino: u32,
     /// `inode.i_generation`
@@ -79,8 +85,6 @@ pub struct Offsets {
     pub inode_sb: u32,
     /// `super_block.s_dev`
     pub sb_dev: u32,
-    /// Always 0.
-    pub padding: u32,
 }
 
 /// How the machine's addresses are made up.
@@ -118,7 +122,7 @@ pub struct Config {
     pub offsets: Offsets,
 }
 
-const _: () = assert!(size_of::<Offsets>() == 128);
+const _: () = assert!(size_of::<Offsets>() == 136);
 const _: () = assert!(size_of::<Addresses>() == 16);
 const _: () = assert!(size_of::<Config>() == 56 + size_of::<Offsets>());
 

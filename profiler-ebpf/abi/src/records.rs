@@ -79,7 +79,7 @@ impl UserFrame {
 }
 
 /// What tells one file of the machine from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct FileIdentity {
     /// `i_ino`
@@ -105,6 +105,19 @@ impl FileIdentity {
         self.device & 0xf_ffff
     }
 }
+
+/// What the kernel calls a file that a process has open and maps. The two differ where a file system
+/// stands before another, as overlayfs does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct FileIdentities {
+    /// Of the file that the mapping has: what stacks name.
+    pub mapped: FileIdentity,
+    /// Of the open file: what events of newer kernels tell of mappings.
+    pub opened: FileIdentity,
+}
+
+const _: () = assert!(size_of::<FileIdentities>() == 32);
 
 /// A file was found in a stack for the first time; here is one place where it is mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -188,11 +188,13 @@ impl WaitAccount<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{collected::Bounds, identity::ByStat};
     use abi::{
         COMM_BYTES,
         samples::StackHash,
         waits::{WaitCount, WaitKey},
     };
+    use std::sync::Arc;
 
     fn thread(asleep_ns: u64, queued_ns: u64) -> ThreadTimes {
         ThreadTimes {
@@ -231,7 +233,7 @@ mod tests {
             queued_ns,
             ..WaitCount::ZERO
         };
-        let mut collected = Collected::default();
+        let mut collected = Collected::within(Bounds::default(), Arc::new(ByStat));
         collected.threads.push(thread(600, 300));
         collected.waits.insert(key, count);
         collected

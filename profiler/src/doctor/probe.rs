@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     addresses,
-    bpf::{Programs, Sizes, WaitSettings},
+    bpf::{Identifier, Programs, Sizes, WaitSettings},
     btf::{self, Btf},
     events::Event,
     perf::{PerCpuEvent, Rate, online_cpus},
@@ -188,10 +188,12 @@ fn load(config: &Config, cpus: &[u32]) -> Result<Loaded> {
         Ok(()) => programs.set_wait_period(Duration::from_millis(1)),
         Err(_) => Err(anyhow!("the programs at the scheduler are needed first")),
     };
+    let mut verified = programs.verified_instructions()?;
+    verified.extend(Identifier::load(&config.offsets)?.verified_instructions()?);
     Ok(Loaded {
         waits: waits.into(),
         wait_sampling: wait_sampling.into(),
-        verified: programs.verified_instructions()?,
+        verified,
     })
 }
 
@@ -294,6 +296,7 @@ mod tests {
             names,
             [
                 "each_thread",
+                "identify",
                 "on_cpu",
                 "process_executed",
                 "process_fork",

@@ -8,9 +8,13 @@ use symbolizer::NameSource;
 
 use crate::{
     code_files,
-    tables::{Built, Found, build_all},
+    identity::ByStat,
+    tables::{Budget, Built, Found, build_all},
     unwind::{pages, rules::RuleSet},
 };
+
+/// What a table may take while it is looked at: more than of any file that is not hostile.
+const MOST_BYTES: usize = 1 << 30;
 
 /// One file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -33,12 +37,12 @@ pub fn examine(pid: u32) -> Result<Vec<CodeReport>> {
     std::fs::read_to_string(format!("/proc/{pid}/maps")).with_context(|| {
         format!("failed to read what the process {pid} maps; `ps -e` lists those that run")
     })?;
-    let files = code_files::of_processes([pid]);
+    let files = code_files::of_processes([pid], &ByStat);
     let mut reports = Vec::new();
     for file in files {
         let source = symbolizer::name_source(&file.file);
-        let built = build_all(vec![file]);
-        reports.extend(built.iter().map(|found| report(found, source)));
+        let report = |found: Found| reports.push(report(&found, source));
+        build_all(vec![file], &Budget::new(MOST_BYTES), report);
     }
     reports.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(reports)
@@ -48,12 +52,11 @@ fn report(found: &Found, source: Result<NameSource, symbolizer::Miss>) -> CodeRe
     let unwound = match &found.built {
         Built::Rows(rows) => {
             let pages = pages::build(rows, &mut RuleSet::default());
-            let kib = (size_of_val(pages.blocks.as_slice())
-                + size_of_val(pages.entries.as_slice()))
-                / 1024;
+            let kib = pages.bytes() / 1024;
             format!("by its table, {} rows in {kib} KiB", rows.rows.len())
         }
         Built::ByFramePointer(why) => format!("by frame pointer: {why}"),
+        Built::TooLarge(bytes) => format!("not at all: a table takes up to {bytes} bytes to build"),
     };
     let (named, mend) = named(source);
     CodeReport {

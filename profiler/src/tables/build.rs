@@ -5,7 +5,10 @@ use std::{
     fs::File,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Sender, channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -13,6 +16,10 @@ use std::{
 use abi::records::FileIdentity;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
+use super::{
+    budget::{Budget, Loan},
+    cost,
+};
 use crate::{
     code_files::CodeFile,
     unwind::{
@@ -32,6 +39,8 @@ pub enum Built {
     Rows(Arc<Rows>),
     /// None, for this reason; the file's code is walked by frame pointer.
     ByFramePointer(String),
+    /// None, since building it takes this many bytes, more than is left of the budget.
+    TooLarge(usize),
 }
 
 /// A file with what it gave.
@@ -45,11 +54,12 @@ pub struct Found {
     pub built: Built,
     /// What it took to build it.
     pub took: Duration,
+    /// The memory of it.
+    pub(super) loan: Option<Loan>,
 }
 
-/// Builds the tables of files on all CPUs.
-#[must_use]
-pub fn build_all(files: Vec<CodeFile>) -> Vec<Found> {
+/// Builds the tables of files on all CPUs, and gives them one by one.
+pub fn build_all(files: Vec<CodeFile>, budget: &Budget, take: impl FnMut(Found) + Send) {
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let waiting = Mutex::new(files.into_iter());
     let next = || {
@@ -58,24 +68,18 @@ pub fn build_all(files: Vec<CodeFile>) -> Vec<Found> {
             .unwrap_or_else(PoisonError::into_inner)
             .next()
     };
-    let found = Mutex::new(Vec::new());
+    let take = Mutex::new(take);
+    let unstored = store_behind();
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(file) = next() {
-                    let built = build(file);
-                    found
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(built);
+                    let found = build(file, budget, &unstored);
+                    take.lock().unwrap_or_else(PoisonError::into_inner)(found);
                 }
             });
         }
     });
-    let built = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let (found, unstored): (Vec<_>, Vec<_>) = built.into_iter().unzip();
-    store_behind(unstored.into_iter().flatten().collect());
-    found
 }
 
 /// A thread that builds one file after the other.
@@ -89,16 +93,15 @@ pub struct Builder {
 impl Builder {
     /// Starts the thread, which ends when this is dropped.
     #[must_use]
-    pub fn start() -> Self {
+    pub fn start(budget: Budget) -> Self {
         let (files, mut waiting) = mpsc::unbounded_channel();
         let (built, found) = mpsc::unbounded_channel();
+        let unstored = store_behind();
         thread::spawn(move || {
             while let Some(file) = waiting.blocking_recv() {
-                let (found, unstored) = build(file);
-                if built.send(found).is_err() {
+                if built.send(build(file, &budget, &unstored)).is_err() {
                     return;
                 }
-                store_behind(unstored.into_iter().collect());
             }
         });
         Self { files, found }
@@ -111,16 +114,22 @@ impl Builder {
     }
 }
 
-fn build(file: CodeFile) -> (Found, Option<Unstored>) {
+/// Builds a table once there is memory for it.
+fn build(file: CodeFile, budget: &Budget, unstored: &Sender<Unstored>) -> Found {
+    let bytes = cost::of(&file.file);
+    let loan = budget.lend(bytes);
     let began = Instant::now();
-    let (built, unstored) = cached(&file.file);
-    let found = Found {
+    let built = match &loan {
+        Some(_) => cached(&file.file, budget, unstored),
+        None => Built::TooLarge(bytes),
+    };
+    Found {
         identity: file.identity,
         path: file.path,
         built,
         took: began.elapsed(),
-    };
-    (found, unstored)
+        loan,
+    }
 }
 
 /// A table that the cache has not.
@@ -128,13 +137,12 @@ struct Unstored {
     build_id: Vec<u8>,
     file_bytes: u64,
     rows: Arc<Rows>,
+    _loan: Loan,
 }
 
-/// Stores tables on a thread of their own: a disk takes its time, and samples do not wait for it.
-fn store_behind(tables: Vec<Unstored>) {
-    if tables.is_empty() {
-        return;
-    }
+/// Stores tables on a thread of its own: a disk takes its time, and samples do not wait for it.
+fn store_behind() -> Sender<Unstored> {
+    let (unstored, tables) = channel::<Unstored>();
     thread::spawn(move || {
         let cache = Cache::new(cache_folder());
         for table in tables {
@@ -146,18 +154,19 @@ fn store_behind(tables: Vec<Unstored>) {
             let _ = cache.store(key, &table.rows);
         }
     });
+    unstored
 }
 
 /// Takes the table of a large file from the cache, or builds it for the cache. Files that others
 /// than root can write are not cached: their build id may be forged, and would give another file
 /// their table.
-fn cached(file: &File) -> (Built, Option<Unstored>) {
+fn cached(file: &File, budget: &Budget, unstored: &Sender<Unstored>) -> Built {
     let trusted = file.metadata().ok().filter(|data| {
         data.uid() == 0 && data.mode() & 0o022 == 0 && data.len() >= MIN_CACHED_BYTES
     });
     let build_id = trusted.as_ref().and_then(|_| symbolizer::build_id(file));
     let (Some(data), Some(build_id)) = (trusted, build_id) else {
-        return (built(file), None);
+        return built(file);
     };
     let file_bytes = data.len();
     let key = Key {
@@ -165,18 +174,22 @@ fn cached(file: &File) -> (Built, Option<Unstored>) {
         file_bytes,
     };
     if let Some(rows) = Cache::new(cache_folder()).load(key) {
-        return (Built::Rows(Arc::new(rows)), None);
+        return Built::Rows(Arc::new(rows));
     }
     let built = built(file);
-    let unstored = match &built {
-        Built::Rows(rows) => Some(Unstored {
+    // What there is no memory to store is built again.
+    if let Built::Rows(rows) = &built
+        && let Some(loan) = budget.lend_now(cost::of_storing(rows.rows.len()))
+    {
+        // The thread ends only with this sender.
+        let _ = unstored.send(Unstored {
             build_id,
             file_bytes,
             rows: Arc::clone(rows),
-        }),
-        Built::ByFramePointer(_) => None,
-    };
-    (built, unstored)
+            _loan: loan,
+        });
+    }
+    built
 }
 
 /// Root has the system's folder, everybody else one of their own.

@@ -46,6 +46,13 @@ pub struct Arrays<'a> {
     pub rules: (BorrowedFd<'a>, u32),
 }
 
+impl Arrays<'_> {
+    /// What pages and blocks take.
+    pub(super) fn bytes(&self) -> usize {
+        self.pages.1 as usize * size_of::<PageEntry>() + self.blocks.1 as usize * size_of::<Block>()
+    }
+}
+
 impl TableMemory {
     pub(super) fn map(arrays: &Arrays<'_>) -> io::Result<Self> {
         let tables = SharedArray::map(arrays.tables.0, arrays.tables.1)?;

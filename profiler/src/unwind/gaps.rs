@@ -15,7 +15,7 @@ const SYSCALL_15: &[u8] = &[0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
 const SVC_139: &[u8] = &[0x68, 0x11, 0x80, 0xd2, 0x01, 0, 0, 0xd4];
 /// The most code that is searched for it. A C library is less, and so is a program that has one in
 /// it and no descriptions.
-const MAX_SEARCHED_BYTES: u64 = 32 << 20;
+pub(crate) const MAX_SEARCHED_BYTES: u64 = 32 << 20;
 /// More such places than any file has.
 const MAX_SIGNAL_RETURNS: usize = 64;
 /// The size of an entry, and of the header, of a procedure linkage table of x86-64.

@@ -42,6 +42,12 @@ impl Pages {
         entry.copied().unwrap_or_default()
     }
 
+    /// The kernel memory that it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of_val(self.entries.as_slice()) + size_of_val(self.blocks.as_slice())
+    }
+
     fn start_page(&mut self, page: u32) {
         if self.entries.is_empty() {
             self.first_page = page;

@@ -108,11 +108,17 @@ pub fn read<'data, R: ReadRef<'data>>(machine: &Machine, data: R) -> Result<File
     let parts = Parts::read(machine, data)?;
     let evaluated = match parts.cfi {
         Cfi::None => return Ok(FileRows::NoCfi),
-        Cfi::EhFrame { bytes, address } => evaluate(machine, &parts, || {
-            Entries::of_eh_frame(machine, bytes, address)
-        }),
+        Cfi::EhFrame { bytes, address } => {
+            let most_rows = spans::most_rows(bytes.len());
+            evaluate(machine, &parts, most_rows, || {
+                Entries::of_eh_frame(machine, bytes, address)
+            })
+        }
         Cfi::DebugFrame { bytes } => {
-            evaluate(machine, &parts, || Entries::of_debug_frame(machine, bytes))
+            let most_rows = spans::most_rows(bytes.len());
+            evaluate(machine, &parts, most_rows, || {
+                Entries::of_debug_frame(machine, bytes)
+            })
         }
     };
     let Evaluated {
@@ -137,14 +143,16 @@ pub fn read<'data, R: ReadRef<'data>>(machine: &Machine, data: R) -> Result<File
 fn evaluate<'data, Section>(
     machine: &Machine,
     parts: &Parts<'_>,
+    most_rows: usize,
     entries: impl Fn() -> Entries<'data, Section>,
 ) -> Evaluated
 where
     Section: gimli::UnwindSection<super::entries::Reader<'data>>,
 {
-    let evaluated = evaluate_once(machine, parts, entries(), false);
+    let evaluated = evaluate_once(machine, parts, most_rows, entries(), false);
     if evaluated.needs_followed {
-        evaluate_once(machine, parts, entries(), true)
+        drop(evaluated);
+        evaluate_once(machine, parts, most_rows, entries(), true)
     } else {
         evaluated
     }
@@ -153,13 +161,14 @@ where
 fn evaluate_once<'data, Section>(
     machine: &Machine,
     parts: &Parts<'_>,
+    most_rows: usize,
     mut entries: Entries<'data, Section>,
     follows: bool,
 ) -> Evaluated
 where
     Section: gimli::UnwindSection<super::entries::Reader<'data>>,
 {
-    let mut evaluator = Evaluator::new(machine, &parts.segments, follows);
+    let mut evaluator = Evaluator::new(machine, &parts.segments, follows, most_rows);
     while let Some(fde) = entries.next_fde() {
         match fde {
             Ok(fde) => evaluator.add(&entries.section, &entries.bases, &fde),

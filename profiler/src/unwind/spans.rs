@@ -19,9 +19,18 @@ use super::{
 
 /// The most rows of one file: five times those of the largest compiler.
 const MAX_ROWS: usize = 8 << 20;
+/// Compilers take five bytes of call frame information and more for each row.
+const MIN_ROW_BYTES: usize = 4;
+/// So many rows a file may have however little describes them.
+const FEW_ROWS: usize = 4096;
 /// The most instructions, in bytes, that are evaluated for one file. Those that functions share
 /// count each time, as they take their time each time.
 const MAX_WORK_BYTES: u64 = 128 << 20;
+
+/// The most rows of a file with so many bytes of call frame information.
+pub(crate) fn most_rows(cfi_bytes: usize) -> usize {
+    (cfi_bytes / MIN_ROW_BYTES).clamp(FEW_ROWS, MAX_ROWS)
+}
 
 /// Room for the rules of a function while it is evaluated: all general registers and some more,
 /// and states that are remembered within others.
@@ -67,6 +76,7 @@ pub(super) struct Evaluator<'a> {
     machine: &'a Machine,
     segments: &'a [Segment],
     follows: bool,
+    most_rows: usize,
     context: Box<UnwindContext<usize, Storage>>,
     work_bytes: u64,
 }
@@ -87,7 +97,12 @@ impl Place {
 }
 
 impl<'a> Evaluator<'a> {
-    pub(super) fn new(machine: &'a Machine, segments: &'a [Segment], follows: bool) -> Self {
+    pub(super) fn new(
+        machine: &'a Machine,
+        segments: &'a [Segment],
+        follows: bool,
+        most_rows: usize,
+    ) -> Self {
         Evaluator {
             evaluated: Evaluated {
                 rules: RuleSet::new(machine),
@@ -96,6 +111,7 @@ impl<'a> Evaluator<'a> {
             machine,
             segments,
             follows,
+            most_rows,
             context: Box::new(UnwindContext::new_in()),
             work_bytes: 0,
         }
@@ -114,7 +130,7 @@ impl<'a> Evaluator<'a> {
         };
         self.work_bytes += (fde.entry_len() + fde.cie().entry_len()) as u64;
         let first_row = self.evaluated.spans.rows.len();
-        if self.work_bytes > MAX_WORK_BYTES || first_row >= MAX_ROWS {
+        if self.work_bytes > MAX_WORK_BYTES || first_row >= self.most_rows {
             self.evaluated.counts.beyond_bounds += 1;
             return;
         }
@@ -181,7 +197,7 @@ impl<'a> Evaluator<'a> {
             if row.start_address() >= row.end_address() {
                 continue;
             }
-            if row.start_address() >= place.end_address || spans.rows.len() >= MAX_ROWS {
+            if row.start_address() >= place.end_address || spans.rows.len() >= self.most_rows {
                 break;
             }
             counts.rows += 1;

@@ -1,0 +1,54 @@
+//! What the kernel programs call a file. What `stat` tells is another thing where one file system
+//! stands before another, as overlayfs does, and where one numbers its parts as devices of their own,
+//! as btrfs does.
+
+use std::{
+    fmt::Debug,
+    fs::{self, File},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{MetadataExt, OpenOptionsExt},
+    },
+    path::Path,
+};
+
+use abi::records::{FileIdentities, FileIdentity};
+
+/// Tells files apart.
+pub trait Identify: Debug + Send + Sync {
+    /// What a file is called; `None` where that cannot be told.
+    fn identities(&self, file: &File) -> Option<FileIdentities>;
+}
+
+/// By what `stat` tells: enough to tell one file from another, and not always what stacks name.
+#[derive(Debug)]
+pub struct ByStat;
+
+impl Identify for ByStat {
+    fn identities(&self, file: &File) -> Option<FileIdentities> {
+        let data = file.metadata().ok()?;
+        let identity = FileIdentity {
+            inode: data.ino(),
+            device: (libc::major(data.dev()) << 20) | libc::minor(data.dev()),
+            generation: 0,
+        };
+        Some(FileIdentities {
+            mapped: identity,
+            opened: identity,
+        })
+    }
+}
+
+/// Opens what a path leads to, where it is a regular file. It is looked at before it is opened for
+/// reading, since to open a device or a FIFO has effects.
+pub(crate) fn open_regular(path: &Path) -> Option<File> {
+    let handle = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_PATH | libc::O_CLOEXEC)
+        .open(path)
+        .ok()?;
+    if !handle.metadata().ok()?.is_file() {
+        return None;
+    }
+    File::open(format!("/proc/self/fd/{}", handle.as_raw_fd())).ok()
+}
