@@ -9,6 +9,7 @@
 mod cli;
 mod disturbance;
 mod figures;
+mod ping_pong;
 mod process;
 mod profilers;
 mod recording;
@@ -47,15 +48,21 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<()> {
     let _measuring = Measuring::start()?;
     let folder = tempfile::tempdir().context("failed to create a folder for temporary files")?;
-    let chains = workload::compile(folder.path())?;
+    let chains = workload::compile("chains", folder.path())?;
     let timesink = match &cli.timesink {
         Some(path) => path.clone(),
         None => profilers::build_timesink()?,
     };
-    let (profilers, versions) = present(profilers::all(timesink))?;
+    let (profilers, versions) = present(profilers::all(timesink.clone()))?;
     let mut report = Report::new(versions)?;
     print!("{}", report.heading());
     for scenario in scenarios(cli) {
+        if scenario.name == Name::PingPong {
+            let trips = ping_pong::measure(&scenario, &timesink, folder.path())?;
+            print!("\n{}\n{}", title(&scenario), ping_pong::render(&trips));
+            report.ping_pong = trips;
+            continue;
+        }
         let measured = measure(&scenario, &profilers, &chains, folder.path())?;
         print!("\n{}\n{}", title(&scenario), table_of(&measured));
         let all: Vec<&Run> = measured.runs.iter().flat_map(|(_, runs)| runs).collect();
@@ -133,11 +140,14 @@ fn measure(
 }
 
 fn title(scenario: &Scenario) -> String {
+    let rate = match scenario.hz {
+        0 => String::new(),
+        hz => format!("{hz} Hz, "),
+    };
     format!(
-        "{}: {}, {} Hz, {} s, rounds: {}",
+        "{}: {}, {rate}{} s, rounds: {}",
         scenario.title(),
         scenario.meaning(),
-        scenario.hz,
         scenario.duration.as_secs(),
         scenario.rounds
     )

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::{recording::Run, usage};
+use crate::{ping_pong::Trips, recording::Run, usage};
 
 /// Everything that one call measured, and where.
 #[derive(Debug, Serialize)]
@@ -18,6 +18,9 @@ pub(crate) struct Report {
     pub(crate) profilers: Vec<(String, String)>,
     /// The scenarios in their order.
     pub(crate) scenarios: Vec<Measured>,
+    /// Of the scenario `ping-pong`, where it was measured: each way of watching, with the CPU time of a
+    /// round trip in nanoseconds in the order of the rounds.
+    pub(crate) ping_pong: Trips,
 }
 
 /// One scenario.
@@ -46,6 +49,7 @@ impl Report {
             cpus: usage::machine()?.cpus,
             profilers,
             scenarios: Vec::new(),
+            ping_pong: Trips::new(),
         })
     }
 

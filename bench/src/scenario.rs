@@ -13,6 +13,8 @@ pub(crate) enum Name {
     WholeMachine,
     /// The whole machine at 99 Hz while nothing runs
     QuietMachine,
+    /// Waits of two processes that hand a byte to and fro on one CPU
+    PingPong,
 }
 
 /// What keeps the machine busy.
@@ -22,7 +24,7 @@ pub(crate) enum Load {
     Chains,
     /// The same, short commands in a loop, and an interpreter.
     Mixture,
-    /// Nothing.
+    /// Nothing, or processes that go with the measurement.
     Nothing,
 }
 
@@ -33,7 +35,7 @@ pub(crate) struct Scenario {
     pub(crate) load: Load,
     /// The whole machine, or only the process of the chains.
     pub(crate) whole_machine: bool,
-    /// Samples a second on each CPU.
+    /// Samples a second on each CPU; 0 where waits are recorded.
     pub(crate) hz: u32,
     /// How long each profiler records.
     pub(crate) duration: Duration,
@@ -48,6 +50,7 @@ impl Scenario {
             Name::FramePointers => (Load::Chains, false, 999, 8),
             Name::WholeMachine => (Load::Mixture, true, 99, 10),
             Name::QuietMachine => (Load::Nothing, true, 99, 10),
+            Name::PingPong => (Load::Nothing, false, 0, 3),
         };
         Self {
             name,
@@ -65,6 +68,7 @@ impl Scenario {
             Name::FramePointers => "frame-pointers",
             Name::WholeMachine => "whole-machine",
             Name::QuietMachine => "quiet-machine",
+            Name::PingPong => "ping-pong",
         }
     }
 
@@ -74,6 +78,7 @@ impl Scenario {
             Name::FramePointers => "one process of two busy threads with frame pointers",
             Name::WholeMachine => "the whole machine, with several busy processes",
             Name::QuietMachine => "the whole machine, with nothing to do",
+            Name::PingPong => "two processes that hand a byte to and fro on one CPU",
         }
     }
 }

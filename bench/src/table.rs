@@ -46,7 +46,7 @@ fn row(figure: &Figure, profilers: &[(&str, &[Run])]) -> Vec<String> {
 }
 
 /// The median, and the extremes where they differ from it.
-fn cell(summary: Option<Summary>, decimals: usize) -> String {
+pub(crate) fn cell(summary: Option<Summary>, decimals: usize) -> String {
     let Some(Summary { median, min, max }) = summary else {
         return NONE.to_owned();
     };
@@ -58,7 +58,8 @@ fn cell(summary: Option<Summary>, decimals: usize) -> String {
     format!("{median} ({min}–{max})")
 }
 
-fn ratio(ours: Option<Summary>, peers: Option<Summary>) -> String {
+/// The ratio of the medians.
+pub(crate) fn ratio(ours: Option<Summary>, peers: Option<Summary>) -> String {
     match ours.zip(peers) {
         Some((ours, peers)) if peers.median != 0.0 => {
             format!("{:.2}", ours.median / peers.median)
@@ -68,7 +69,7 @@ fn ratio(ours: Option<Summary>, peers: Option<Summary>) -> String {
 }
 
 /// Columns as wide as their widest cell, the first one to the left, the rest to the right.
-fn align(rows: &[Vec<String>]) -> String {
+pub(crate) fn align(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::scenario::Load;
 
-const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/workloads/chains.c");
+const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/workloads");
 const FLAGS: &[&str] = &[
     "-O1",
     "-fno-omit-frame-pointer",
@@ -31,22 +31,22 @@ while True:
 /// The processes have found their stride after this.
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// Compiles the C program into a folder.
+/// Compiles a C program of `bench/workloads` into a folder.
 ///
 /// # Errors
 /// Where there is no C compiler or it fails.
-pub(crate) fn compile(folder: &Path) -> Result<PathBuf> {
-    let binary = folder.join("chains");
+pub(crate) fn compile(name: &str, folder: &Path) -> Result<PathBuf> {
+    let (binary, source) = (folder.join(name), format!("{SOURCES}/{name}.c"));
     let output = Command::new("cc")
         .args(FLAGS)
         .arg("-o")
         .arg(&binary)
-        .arg(SOURCE)
+        .arg(&source)
         .output()
         .context("failed to run `cc`; install a C compiler (Debian: build-essential)")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("failed to compile `{SOURCE}`: {said}");
+        bail!("failed to compile `{source}`: {said}");
     }
     Ok(binary)
 }
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn the_chains_have_two_threads() {
         let folder = tempfile::tempdir().unwrap();
-        let binary = compile(folder.path()).unwrap();
+        let binary = compile("chains", folder.path()).unwrap();
         let running = Running::start(Load::Chains, &binary).unwrap();
         let process = PathBuf::from("/proc").join(running.target.unwrap().to_string());
         assert_eq!(std::fs::read_dir(process.join("task")).unwrap().count(), 2);

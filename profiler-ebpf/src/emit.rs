@@ -41,12 +41,15 @@ pub(crate) fn file_seen(
     }
 }
 
-/// Sends the user stack in scratch unless user space has it.
+/// Sends the user stack in scratch unless user space has it, and tells whether it has it now.
 #[inline(always)]
-pub(crate) fn user_stack(scratch: &Scratch) {
+pub(crate) fn user_stack(scratch: &Scratch) -> bool {
     let header = &scratch.user.header;
-    if header.frames as usize > MAX_USER_FRAMES || is_sent(&header.hash) {
-        return;
+    if header.frames as usize > MAX_USER_FRAMES {
+        return false;
+    }
+    if is_sent(&header.hash) {
+        return true;
     }
     let bytes = size_of::<StackHeader>() + header.frames as usize * size_of::<UserFrame>();
     send(
@@ -54,15 +57,18 @@ pub(crate) fn user_stack(scratch: &Scratch) {
         &header.hash,
         (&raw const scratch.user).cast(),
         bytes,
-    );
+    )
 }
 
-/// Sends the kernel stack in scratch unless user space has it.
+/// Sends the kernel stack in scratch unless user space has it, and tells whether it has it now.
 #[inline(always)]
-pub(crate) fn kernel_stack(scratch: &Scratch) {
+pub(crate) fn kernel_stack(scratch: &Scratch) -> bool {
     let header = &scratch.kernel.header;
-    if header.frames as usize > MAX_KERNEL_FRAMES || is_sent(&header.hash) {
-        return;
+    if header.frames as usize > MAX_KERNEL_FRAMES {
+        return false;
+    }
+    if is_sent(&header.hash) {
+        return true;
     }
     let bytes = size_of::<StackHeader>() + header.frames as usize * size_of::<u64>();
     send(
@@ -70,7 +76,7 @@ pub(crate) fn kernel_stack(scratch: &Scratch) {
         &header.hash,
         (&raw const scratch.kernel).cast(),
         bytes,
-    );
+    )
 }
 
 /// Sends who woke a thread unless user space knows.
@@ -83,14 +89,16 @@ pub(crate) fn waker(waker: &Waker) {
 }
 
 #[inline(always)]
-fn send(event: u32, hash: &StackHash, record: *const u8, bytes: usize) {
+fn send(event: u32, hash: &StackHash, record: *const u8, bytes: usize) -> bool {
     // SAFETY: the record stands in scratch, and `bytes` was checked against its size.
     let record = unsafe { core::slice::from_raw_parts(record, bytes) };
-    if RING.output::<[u8]>(record, wakeup()).is_ok() {
+    let is_sent = RING.output::<[u8]>(record, wakeup()).is_ok();
+    if is_sent {
         mark_sent(hash);
     } else {
         count(event, Miss::StackUnsent);
     }
+    is_sent
 }
 
 /// User space comes by often enough for stacks, so it is woken only when the ring is half full.

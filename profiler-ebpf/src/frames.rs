@@ -32,6 +32,9 @@ const SPREAD: u32 = 0x9e37_79b9;
 
 /// Whose memory the stack is in.
 pub(crate) trait Memory: Copy {
+    /// Whether it is noted what the walk rests on.
+    const IS_NOTED: bool = false;
+
     /// Reads user memory; 0 is the answer where that went well.
     fn read(self, into: *mut c_void, bytes: u32, address: u64) -> i64;
 }
@@ -45,6 +48,19 @@ impl Memory for Own {
     fn read(self, into: *mut c_void, bytes: u32, address: u64) -> i64 {
         // SAFETY: the callers give the room that they have; the helper checks the address.
         unsafe { generated::bpf_probe_read_user(into, bytes, address as *const c_void) }
+    }
+}
+
+/// The memory of the running thread, for a walk that may be saved the next time.
+#[derive(Clone, Copy)]
+pub(crate) struct Noted;
+
+impl Memory for Noted {
+    const IS_NOTED: bool = true;
+
+    #[inline(always)]
+    fn read(self, into: *mut c_void, bytes: u32, address: u64) -> i64 {
+        Own.read(into, bytes, address)
     }
 }
 
@@ -75,6 +91,9 @@ pub(crate) fn walk<M: Memory>(scratch: &mut Scratch, leaf: Registers, memory: M)
     scratch.is_leaf = 1;
     scratch.window_start = 0;
     scratch.end = StackEnd::Truncated as u32;
+    if M::IS_NOTED {
+        scratch.trail.begin();
+    }
     let mut context = Walk { scratch, memory };
     // SAFETY: the callback has the signature that `bpf_loop` asks for, and its context points to
     // the scratch: handed over in this way, the compiler knows that the loop changes it.
@@ -105,7 +124,7 @@ unsafe extern "C" fn next_frame<M: Memory>(_index: u32, context: *mut c_void) ->
 }
 
 #[inline(always)]
-fn go_on(scratch: &mut Scratch, memory: impl Memory) -> Result<(), StackEnd> {
+fn go_on<M: Memory>(scratch: &mut Scratch, memory: M) -> Result<(), StackEnd> {
     // The mapping is that of the call, which may be the last instruction before the next mapping.
     let address = scratch
         .registers
@@ -135,7 +154,16 @@ fn go_on(scratch: &mut Scratch, memory: impl Memory) -> Result<(), StackEnd> {
     };
     // SAFETY: as above.
     let read = |address: u64| words(unsafe { &mut *shared }, memory, address);
-    let caller = step(&registers, rule, leaf, read)?;
+    let caller = step(&registers, rule, leaf, read);
+    if M::IS_NOTED {
+        // SAFETY: as above.
+        let trail = unsafe { &mut (*shared).trail };
+        match &caller {
+            Ok(caller) => trail.went(rule, &registers, &caller.registers),
+            Err(_) => trail.ended(rule, &registers),
+        }
+    }
+    let caller = caller?;
     scratch.registers = caller.registers;
     scratch.registers.pc = registers::code(caller.registers.pc);
     scratch.is_return = u32::from(caller.is_return);
@@ -205,7 +233,7 @@ fn row_rule(number: u32, offset: u64, epoch: u32) -> Result<u16, StackEnd> {
 /// The two words at an address of the stack. More are read than are asked for: the frames of a
 /// stack lie close together, and a read costs more than its bytes do.
 #[inline(always)]
-fn words(scratch: &mut Scratch, memory: impl Memory, address: u64) -> Option<[u64; 2]> {
+pub(crate) fn words(scratch: &mut Scratch, memory: impl Memory, address: u64) -> Option<[u64; 2]> {
     let inside = address.wrapping_sub(scratch.window_start) as usize / size_of::<u64>();
     let is_word = address.is_multiple_of(size_of::<u64>() as u64);
     if scratch.window_start != 0 && inside < WINDOW_WORDS - 1 && is_word {

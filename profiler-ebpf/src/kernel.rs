@@ -1,7 +1,10 @@
 //! Reading kernel memory at the offsets that BTF gave.
 
 use abi::config::{Addresses, Config, Offsets};
-use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_get_current_task};
+use aya_ebpf::{
+    bindings::task_struct,
+    helpers::{bpf_probe_read_kernel, generated::bpf_get_current_task_btf},
+};
 
 /// Set by user space before loading.
 #[unsafe(no_mangle)]
@@ -29,6 +32,7 @@ static CONFIG: Config = Config {
         task_on_cpu: 0,
         task_nvcsw: 0,
         task_nivcsw: 0,
+        task_exec_runtime: 0,
         task_cgroups: 0,
         css_set_dfl_cgrp: 0,
         cgroup_level: 0,
@@ -48,6 +52,7 @@ static CONFIG: Config = Config {
         inode_generation: 0,
         inode_sb: 0,
         sb_dev: 0,
+        padding: 0,
     },
 };
 
@@ -74,10 +79,18 @@ pub(crate) fn read<T: Copy>(object: u64, offset: u32) -> Option<T> {
     unsafe { bpf_probe_read_kernel(address as *const T) }.ok()
 }
 
-/// The running thread's `task_struct`, as a number: the verifier refuses arithmetic with offsets
-/// on a typed pointer.
+/// Reads a field of an object that the verifier knows, by a plain load. A pointer that is read so
+/// leads to an object that it knows too, and what cannot be read is 0.
 #[inline(always)]
-pub(crate) fn current_task() -> u64 {
+pub(crate) fn field<T: Copy>(object: *const task_struct, offset: u32) -> T {
+    // SAFETY: the verifier checks that the field lies within the object, and the kernel handles the
+    // fault where the object is gone.
+    unsafe { object.byte_add(offset as usize).cast::<T>().read_volatile() }
+}
+
+/// The running thread, as an object that the verifier knows.
+#[inline(always)]
+pub(crate) fn this_task() -> *mut task_struct {
     // SAFETY: the helper has no preconditions.
-    unsafe { bpf_get_current_task() }
+    unsafe { bpf_get_current_task_btf() }
 }

@@ -13,12 +13,15 @@ use abi::{
     records::{FileIdentity, file},
     tables::table,
 };
-use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_probe_read_kernel};
+use aya_ebpf::{
+    bindings::{BPF_NOEXIST, task_struct},
+    helpers::generated::bpf_probe_read_kernel,
+};
 use core::ffi::c_void;
 
 use crate::{
     emit,
-    kernel::{config, read},
+    kernel::{config, field, read},
     maps::{FILE_NUMBERS, FILES, FileEntry, REMEMBERED_MAPPINGS, Scratch, TABLE_NUMBERS, control},
 };
 
@@ -79,19 +82,38 @@ pub(crate) struct Space {
     tables_version: u32,
 }
 
-/// Takes in that the running thread's addresses are of this memory map.
+impl Space {
+    /// The present state of a thread's memory map.
+    #[inline(always)]
+    pub(crate) fn of(task: *const task_struct, leader: *const task_struct) -> Self {
+        let mm: *const task_struct = field(task, config!(offsets.task_mm));
+        Self {
+            mm: mm as u64,
+            start_ns: field(leader, config!(offsets.task_start_boottime)),
+            exec_id: field(task, config!(offsets.task_self_exec_id)),
+            lock_seq: field(mm, config!(offsets.mm_lock_seq)),
+            tables_version: control().tables_version,
+        }
+    }
+
+    /// Whether there is a memory map at all.
+    #[inline(always)]
+    pub(crate) const fn is_some(&self) -> bool {
+        self.mm != 0
+    }
+
+    /// Whether this is the state in which something was remembered.
+    #[inline(always)]
+    pub(crate) fn is_still(&self, remembered: &Self) -> bool {
+        config!(offsets.mm_lock_seq) != 0 && self == remembered
+    }
+}
+
+/// Takes in that the addresses to be looked up are of this memory map.
 #[inline(always)]
-pub(crate) fn enter(scratch: &mut Scratch, task: u64, leader: u64) {
-    scratch.mm = read(task, config!(offsets.task_mm)).unwrap_or(0);
-    let lock_seq = config!(offsets.mm_lock_seq);
-    let space = Space {
-        mm: scratch.mm,
-        start_ns: read(leader, config!(offsets.task_start_boottime)).unwrap_or(0),
-        exec_id: read(task, config!(offsets.task_self_exec_id)).unwrap_or(0),
-        lock_seq: read(scratch.mm, lock_seq).unwrap_or(0),
-        tables_version: control().tables_version,
-    };
-    if lock_seq != 0 && scratch.space == space {
+pub(crate) fn enter(scratch: &mut Scratch, space: Space) {
+    scratch.mm = space.mm;
+    if space.is_still(&scratch.space) {
         return;
     }
     scratch.space = space;

@@ -21,7 +21,7 @@ use aya_ebpf::{
 
 use crate::{
     mapping::{MapleNode, Mapping, Space},
-    registers,
+    waits::Trail,
 };
 
 /// How many mappings of the process that was sampled last are remembered, a power of two.
@@ -98,14 +98,14 @@ pub(crate) struct Scratch {
     /// Where the words of `window` are on the user stack; 0 where none are.
     pub(crate) window_start: u64,
     pub(crate) window: [u64; WINDOW_WORDS],
-    /// The registers that a thread saved when it entered the kernel.
-    pub(crate) regs: registers::Saved,
     pub(crate) key: SampleKey,
     pub(crate) mappings: [Mapping; REMEMBERED_MAPPINGS],
     pub(crate) rules: [RememberedRule; REMEMBERED_RULES],
     pub(crate) user: UserStack,
     pub(crate) kernel: KernelStack,
     pub(crate) node: MapleNode,
+    /// What the walk of a waiting thread's stack rested on.
+    pub(crate) trail: Trail,
 }
 
 /// What a file is called in frames.

@@ -9,17 +9,14 @@ mod x86_64;
 use aarch64 as machine;
 use abi::{reasons::StackEnd, unwind::Registers};
 use aya_ebpf::{
-    EbpfContext,
-    bindings::task_struct,
-    helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_task_pt_regs},
+    EbpfContext, bindings::task_struct, helpers::generated::bpf_task_pt_regs,
     programs::PerfEventContext,
 };
-use core::ffi::c_void;
 pub(crate) use machine::{Saved, code};
 #[cfg(bpf_target_arch = "x86_64")]
 use x86_64 as machine;
 
-use crate::maps::Scratch;
+use crate::{kernel::this_task, maps::Scratch};
 
 /// Where the sample hit. The general registers of user code are left in scratch.
 pub(crate) enum Hit {
@@ -41,8 +38,7 @@ pub(crate) fn user(ctx: &PerfEventContext, scratch: &mut Scratch) -> Hit {
         return Hit::User(unsafe { take(scratch, regs) });
     }
     Hit::Kernel(if scratch.mm != 0 {
-        // SAFETY: the helper has no preconditions.
-        saved(scratch, unsafe { bpf_get_current_task_btf() })
+        saved(scratch, this_task())
     } else {
         Err(StackEnd::NoUserStack)
     })
@@ -51,23 +47,20 @@ pub(crate) fn user(ctx: &PerfEventContext, scratch: &mut Scratch) -> Hit {
 /// The registers that were saved when a thread entered the kernel.
 #[inline(always)]
 pub(crate) fn saved(scratch: &mut Scratch, task: *mut task_struct) -> Result<Registers, StackEnd> {
-    // SAFETY: the helper takes any thread; what it points to is only read with a checked read.
-    let from = unsafe { bpf_task_pt_regs(task) };
-    let regs = &raw mut scratch.regs;
-    // SAFETY: the helper writes exactly the registers into scratch, or fails.
-    let failed = unsafe {
-        bpf_probe_read_kernel(
-            regs.cast::<c_void>(),
-            size_of::<Saved>() as u32,
-            from as *const c_void,
-        )
-    };
-    // SAFETY: the scratch is this sample's own.
-    if failed != 0 || !unsafe { machine::mode(regs) }.is_user() {
+    let regs = kept(task);
+    // SAFETY: the verifier knows what the helper gave, and the kernel handles a fault.
+    if !unsafe { machine::mode(regs) }.is_user() {
         return Err(StackEnd::NoUserStack);
     }
     // SAFETY: as above.
     unsafe { take(scratch, regs) }
+}
+
+/// Where they are saved: at the very top of the thread's kernel stack.
+#[inline(always)]
+pub(crate) fn kept(task: *mut task_struct) -> *const Saved {
+    // SAFETY: the helper takes any thread.
+    unsafe { bpf_task_pt_regs(task) as *const Saved }
 }
 
 /// # Safety

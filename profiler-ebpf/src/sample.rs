@@ -9,7 +9,7 @@ use abi::{
 };
 use aya_ebpf::{
     EbpfContext,
-    bindings::{BPF_NOEXIST, bpf_perf_event_data},
+    bindings::{BPF_NOEXIST, bpf_perf_event_data, task_struct},
     helpers::{
         bpf_get_current_pid_tgid,
         generated::{bpf_get_attach_cookie, bpf_get_stack},
@@ -21,8 +21,8 @@ use core::ffi::c_void;
 use crate::{
     emit,
     frames::{self, Memory, Own},
-    kernel::{config, current_task, read},
-    mapping,
+    kernel::{config, field, this_task},
+    mapping::{self, Space},
     maps::{COUNTS_0, COUNTS_1, EVENTS, Scratch, control, counters, scratch},
     registers::{self, Hit},
     targets,
@@ -66,14 +66,10 @@ fn take(ctx: &PerfEventContext, event: u32, verdict: &mut Verdict) -> Outcome {
 
 #[inline(always)]
 fn count(ctx: &PerfEventContext, scratch: &mut Scratch) -> Outcome {
-    let task = current_task();
-    let leader = if scratch.key.pid == scratch.key.tid {
-        task
-    } else {
-        read(task, config!(offsets.task_group_leader)).unwrap_or(task)
-    };
+    let task = this_task();
+    let leader = field(task, config!(offsets.task_group_leader));
     name(scratch, task, leader);
-    mapping::enter(scratch, task, leader);
+    mapping::enter(scratch, Space::of(task, leader));
     let leaf = match registers::user(ctx, scratch) {
         Hit::User(leaf) => {
             scratch.key.kernel = StackHash::NONE;
@@ -95,14 +91,18 @@ fn count(ctx: &PerfEventContext, scratch: &mut Scratch) -> Outcome {
 
 /// The names that the thread and its process have at this moment.
 #[inline(always)]
-pub(crate) fn name(scratch: &mut Scratch, task: u64, leader: u64) {
-    let comm = read(task, config!(offsets.task_comm)).unwrap_or([0; COMM_BYTES]);
-    scratch.key.thread = comm;
-    scratch.key.process = if task == leader {
-        comm
-    } else {
-        read(leader, config!(offsets.task_comm)).unwrap_or(comm)
-    };
+pub(crate) fn name(scratch: &mut Scratch, task: *const task_struct, leader: *const task_struct) {
+    scratch.key.thread = comm(task);
+    scratch.key.process = comm(leader);
+}
+
+/// A thread's name.
+#[inline(always)]
+pub(crate) fn comm(task: *const task_struct) -> [u8; COMM_BYTES] {
+    let offset = config!(offsets.task_comm);
+    let words: [u64; 2] = [field(task, offset), field(task, offset + 8)];
+    // SAFETY: both are as many bytes.
+    unsafe { core::mem::transmute(words) }
 }
 
 /// Walks a user stack, from its registers, into scratch.
@@ -118,11 +118,7 @@ pub(crate) fn user_stack(
         Ok(leaf) => frames::walk(scratch, leaf, memory),
         Err(end) => scratch.end = end as u32,
     }
-    if let Some(counters) = counters(scratch.event)
-        && let Some(ends) = counters.ends.get_mut(scratch.end as usize)
-    {
-        *ends += 1;
-    }
+    count_end(scratch.event, scratch.end);
     if scratch.end == StackEnd::NoUserStack as u32 {
         scratch.key.user = StackHash::NONE;
         return;
@@ -179,6 +175,24 @@ pub(crate) fn keep_kernel_stack(scratch: &mut Scratch, bytes: i64) {
     scratch.key.kernel = hash;
 }
 
+/// Sends the stacks in scratch unless user space has them, and tells whether it has them now.
+#[inline(always)]
+pub(crate) fn send_stacks(scratch: &Scratch) -> bool {
+    let has_user = scratch.key.user == StackHash::NONE || emit::user_stack(scratch);
+    let has_kernel = scratch.key.kernel == StackHash::NONE || emit::kernel_stack(scratch);
+    has_user && has_kernel
+}
+
+/// Counts how the walk of a user stack ended.
+#[inline(always)]
+pub(crate) fn count_end(event: u32, end: u32) {
+    if let Some(counters) = counters(event)
+        && let Some(ends) = counters.ends.get_mut(end as usize)
+    {
+        *ends += 1;
+    }
+}
+
 /// Adds one sample to the count of the key in scratch. A thread runs on one CPU at a time, so no
 /// other CPU writes the same entry. The stacks of a key that has no count yet are sent, unless user
 /// space has them; those that found no room in the ring go when the key is next counted anew.
@@ -196,12 +210,7 @@ fn add(scratch: &Scratch, period: u64) -> Outcome {
         }
         return Outcome::Sampled;
     }
-    if scratch.key.user != StackHash::NONE {
-        emit::user_stack(scratch);
-    }
-    if scratch.key.kernel != StackHash::NONE {
-        emit::kernel_stack(scratch);
-    }
+    send_stacks(scratch);
     let first = SampleCount {
         samples: 1,
         weight: period,

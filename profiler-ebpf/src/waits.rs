@@ -5,6 +5,7 @@
 //! wakes it, under the scheduler's own locks, so no two programs write it at a time.
 
 mod count;
+mod repeat;
 mod stacks;
 mod thread;
 mod threads;
@@ -12,7 +13,7 @@ mod waker;
 
 use abi::{
     WAITS,
-    reasons::{Outcome, State},
+    reasons::{Miss, Outcome, State},
     samples::StackHash,
     tables::Control,
 };
@@ -22,13 +23,14 @@ use aya_ebpf::{
     helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns},
     programs::BtfTracePointContext,
 };
+pub(crate) use repeat::Trail;
 pub(crate) use stacks::end_of_wait;
 use thread::{Thread, phase};
 pub(crate) use threads::each;
 pub(crate) use waker::waking;
 
 use crate::{
-    kernel::{config, current_task, read},
+    kernel::{config, field},
     maps::{CONTROL, EVENTS},
     targets,
 };
@@ -79,9 +81,13 @@ fn leave(ctx: &BtfTracePointContext, control: &Control, now: u64, preempted: boo
         return;
     };
     thread.times.switches += 1;
-    if thread.phase == phase::RUNNING {
-        thread.times.on_ns += now.saturating_sub(thread.since_ns);
+    let exec_ns = thread::exec_ns(task);
+    match thread.phase {
+        phase::RUNNING => thread.times.on_ns += now.saturating_sub(thread.since_ns),
+        phase::AWAY => entered_unseen(thread, exec_ns, now),
+        _ => {}
     }
+    thread.exec_ns = exec_ns;
     thread.since_ns = now;
     thread.woken_ns = 0;
     thread.key.pid = (who >> 32) as u32;
@@ -89,11 +95,11 @@ fn leave(ctx: &BtfTracePointContext, control: &Control, now: u64, preempted: boo
     thread.key.flags = 0;
     let state = ctx.arg::<u32>(3);
     if state & DEAD != 0 {
-        stacks::names(thread);
+        stacks::identify(thread, task);
         thread.end(now);
         return;
     }
-    thread.key.state = state_of(preempted, state) as u32;
+    thread.key.state = state_of(preempted, task, state) as u32;
     thread.phase = phase::AWAY;
     if control.takes_every_stack() {
         stacks::take(ctx.as_ptr(), thread);
@@ -103,11 +109,33 @@ fn leave(ctx: &BtfTracePointContext, control: &Control, now: u64, preempted: boo
     }
 }
 
+/// The running thread, which leaves, was not seen to get the CPU. How long it has run is known, and it is
+/// taken to have run at the end.
+#[inline(always)]
+fn entered_unseen(thread: &mut Thread, exec_ns: u64, now: u64) {
+    thread::miss(Miss::SwitchUnseen);
+    let away_ns = now.saturating_sub(thread.since_ns);
+    let ran_ns = exec_ns.saturating_sub(thread.exec_ns).min(away_ns);
+    let wait = thread.wait(now.saturating_sub(ran_ns));
+    thread.times.on_ns += ran_ns;
+    count::add(&thread.key, &wait.alone(thread.key.tid));
+}
+
+/// A thread gets the CPU that was not seen to leave one. How long it has run is known; the rest of the
+/// time was spent in a way that is not.
+#[inline(always)]
+fn left_unseen(thread: &mut Thread, task: *const task_struct) {
+    thread::miss(Miss::SwitchUnseen);
+    let exec_ns = thread::exec_ns(task);
+    thread.times.on_ns += exec_ns.saturating_sub(thread.exec_ns);
+    thread.exec_ns = exec_ns;
+}
+
 /// How the running thread leaves the CPU. A thread that a signal keeps from sleeping shows the state
 /// that it was about to have in the argument, and none in its task.
 #[inline(always)]
-fn state_of(preempted: bool, state: u32) -> State {
-    let is_ready = || read::<u32>(current_task(), config!(offsets.task_state)) == Some(0);
+fn state_of(preempted: bool, task: *const task_struct, state: u32) -> State {
+    let is_ready = || field::<u32>(task, config!(offsets.task_state)) == 0;
     match state {
         _ if preempted => State::Preempted,
         0 => State::Preempted,
@@ -149,11 +177,16 @@ fn enter(control: &Control, now: u64, next: *mut task_struct) {
     let Some(thread) = thread::of(next) else {
         return;
     };
-    if thread.phase == phase::AWAY {
-        let wait = thread.wait(now);
-        count::ended(control, thread, &wait);
-    } else {
-        thread.times.began_ns = now;
+    match thread.phase {
+        phase::AWAY => {
+            let wait = thread.wait(now);
+            count::ended(control, thread, &wait);
+        }
+        phase::RUNNING => left_unseen(thread, next),
+        _ => {
+            thread.times.began_ns = now;
+            thread.exec_ns = thread::exec_ns(next);
+        }
     }
     thread.phase = phase::RUNNING;
     thread.since_ns = now;
@@ -180,8 +213,7 @@ pub(crate) fn created(ctx: &BtfTracePointContext) {
         return;
     }
     let task = ctx.arg::<*mut task_struct>(0);
-    let address = thread::address(ctx, 0);
-    if !threads::is_wanted(address) {
+    if !threads::is_wanted(task) {
         return;
     }
     if let Some(thread) = thread::watch(task)
@@ -192,7 +224,7 @@ pub(crate) fn created(ctx: &BtfTracePointContext) {
         thread.since_ns = now;
         thread.key.state = State::Starting as u32;
         thread.phase = phase::AWAY;
-        stacks::identify(thread, address);
+        stacks::identify(thread, task);
     }
 }
 
@@ -208,6 +240,7 @@ pub(crate) fn executed(ctx: &BtfTracePointContext) {
         && let Some(thread) = first_sight(task, bpf_get_current_pid_tgid(), now())
     {
         thread.since_ns = thread.times.began_ns;
+        thread.exec_ns = thread::exec_ns(task);
         thread.phase = phase::RUNNING;
     }
 }

@@ -20,7 +20,7 @@ use anyhow::{Context, Result, anyhow};
 use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{Array, HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray, RingBuf},
-    programs::{PerfEvent, RawTracePoint},
+    programs::{PerfEvent, Program, RawTracePoint},
 };
 
 use crate::tables::{Arrays, TableSizes};
@@ -300,7 +300,8 @@ impl Programs {
     /// Where the kernel does not tell of a program.
     pub fn verified_instructions(&self) -> Result<BTreeMap<String, u32>> {
         let mut verified = BTreeMap::new();
-        for (name, program) in self.ebpf.programs() {
+        let loaded = |(_, program): &(&str, &Program)| program.fd().is_ok();
+        for (name, program) in self.ebpf.programs().filter(loaded) {
             let info = program
                 .info()
                 .with_context(|| format!("failed to ask the kernel about the program `{name}`"))?;

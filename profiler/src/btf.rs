@@ -221,6 +221,7 @@ pub fn offsets(btf: &Btf) -> Result<Offsets, BtfError> {
         task_on_cpu: btf.offset("task_struct", "on_cpu")?,
         task_nvcsw: btf.offset("task_struct", "nvcsw")?,
         task_nivcsw: btf.offset("task_struct", "nivcsw")?,
+        task_exec_runtime: btf.offset("task_struct", "se.sum_exec_runtime")?,
         task_cgroups: btf.offset("task_struct", "cgroups")?,
         css_set_dfl_cgrp: btf.offset("css_set", "dfl_cgrp")?,
         cgroup_level: btf.offset("cgroup", "level")?,
@@ -240,6 +241,7 @@ pub fn offsets(btf: &Btf) -> Result<Offsets, BtfError> {
         inode_generation: btf.offset("inode", "i_generation")?,
         inode_sb: btf.offset("inode", "i_sb")?,
         sb_dev: btf.offset("super_block", "s_dev")?,
+        padding: 0,
     })
 }
 

@@ -101,20 +101,21 @@ pub async fn record(
     report.tables(&found);
     let ready = Ready::new(found);
     let mut session = Session::attach(args, &targets, samplings, ready)?;
-    session.watch_waits()?;
     let waiting = match args.command.as_slice() {
         [] => None,
         words => Some(Waiting::start(words, limit)?),
     };
-    if let Some(waiting) = &waiting {
-        let command = target_of(target::PROCESS);
-        session.programs.add_target(waiting.pid, command)?;
-    }
     let compares = args.waits() && args.verbose;
     let threads_before = compares.then(schedstat::of_all);
     let away_before = away()?;
     let (started, began) = (SystemTime::now(), Instant::now());
     session.switch(true)?;
+    session.begin_waits()?;
+    // Not before: until it begins, the command is a thread of this program that waits.
+    if let Some(waiting) = &waiting {
+        let command = target_of(target::PROCESS);
+        session.programs.add_target(waiting.pid, command)?;
+    }
     report.recording(&session.describe());
     let mut command = waiting.map(Waiting::go).transpose()?;
     let stop = {
@@ -228,6 +229,10 @@ impl Session {
             }
             events.push((sampling, opened));
         }
+        let watching = args.waits().then(|| Watching::planned(args));
+        if let Some(watching) = &watching {
+            watching.prepare(&mut programs)?;
+        }
         let ring = watch(programs.take_ring()?).context("failed to wait for the ring")?;
         let sideband = Sideband::open().context("failed to open the events that tell mappings")?;
         Ok(Self {
@@ -238,7 +243,7 @@ impl Session {
             tables,
             builder: Builder::start(),
             only_targets: targets.scope == Scope::Tasks,
-            watching: args.waits().then(|| Watching::planned(args)),
+            watching,
             collected: Collected::default(),
         })
     }
@@ -296,7 +301,7 @@ impl Session {
     }
 
     /// Begins to watch waits, where they are wanted.
-    fn watch_waits(&mut self) -> Result<()> {
+    fn begin_waits(&mut self) -> Result<()> {
         match &mut self.watching {
             Some(watching) => watching.begin(&mut self.programs),
             None => Ok(()),

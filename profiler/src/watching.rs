@@ -63,14 +63,22 @@ impl Watching {
         }
     }
 
-    /// Begins.
+    /// Prepares, so that nothing is left to do but to begin.
     ///
     /// # Errors
     /// Where the kernel refuses a program.
+    pub fn prepare(&self, programs: &mut Programs) -> Result<()> {
+        programs.prepare_waits(self.settings)
+    }
+
+    /// Begins.
+    ///
+    /// # Errors
+    /// Where the kernel does not let the threads be visited.
     pub fn begin(&mut self, programs: &mut Programs) -> Result<()> {
         self.began = Instant::now();
         self.last.0 = self.began;
-        programs.watch_waits(self.settings)
+        programs.begin_waits()
     }
 
     /// Goes over to taking stacks by chance where threads wait so often that it would cost too much

@@ -16,6 +16,7 @@ mod ledger;
 mod machine;
 mod pprof;
 mod recorded;
+mod waits;
 mod whole;
 mod workload;
 
@@ -26,5 +27,6 @@ pub use ledger::Ledger;
 pub use machine::{Alone, alone, online_cpus, require_root, tool};
 pub use pprof::{Pprof, PprofFrame, PprofSample};
 pub use recorded::{Recorded, record, record_by_release};
+pub use waits::ThreadRow;
 pub use whole::{Whole, ends};
 pub use workload::Workload;

@@ -1,6 +1,11 @@
 //! A gzipped pprof file with its tables looked up.
 
-use std::{collections::HashMap, fs::File, io::Read, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::File,
+    io::Read,
+    path::Path,
+};
 
 use flate2::read::GzDecoder;
 use pprof::protos::{Message, Profile};
@@ -23,14 +28,40 @@ impl PprofFrame {
 }
 
 /// One sample.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PprofSample {
     /// The label `process`.
     pub process: String,
+    /// All labels, numbers as text.
+    pub labels: BTreeMap<String, String>,
     /// Leaf first.
     pub frames: Vec<PprofFrame>,
     /// The first value, which counts samples.
     pub samples: u64,
+    /// All values by the names of their types.
+    pub values: BTreeMap<String, u64>,
+}
+
+impl PprofSample {
+    /// A label that must be there.
+    #[must_use]
+    pub fn label(&self, key: &str) -> &str {
+        let label = self.labels.get(key);
+        label.unwrap_or_else(|| panic!("no label `{key}` in {:?}", self.labels))
+    }
+
+    /// A value that must be there.
+    #[must_use]
+    pub fn value(&self, name: &str) -> u64 {
+        let value = self.values.get(name);
+        *value.unwrap_or_else(|| panic!("no values `{name}` in {:?}", self.values))
+    }
+
+    /// Whether a function is anywhere in the stack.
+    #[must_use]
+    pub fn has(&self, function: &str) -> bool {
+        self.frames.iter().any(|frame| frame.function == function)
+    }
 }
 
 /// What a file holds.
@@ -51,17 +82,11 @@ impl Pprof {
         gzip.read_to_end(&mut bytes).unwrap();
         let profile = Profile::decode(bytes.as_slice()).unwrap();
         let frames = frames(&profile);
-        let samples = profile.sample.iter().map(|sample| PprofSample {
-            process: label(&profile, sample, "process"),
-            frames: sample
-                .location_id
-                .iter()
-                .map(|id| frames[id].clone())
-                .collect(),
-            samples: sample.value[0].try_into().unwrap(),
-        });
+        let samples = profile.sample.iter();
         Self {
-            samples: samples.collect(),
+            samples: samples
+                .map(|sample| self::sample(&profile, &frames, sample))
+                .collect(),
             duration_ns: profile.duration_nanos.try_into().unwrap(),
         }
     }
@@ -71,10 +96,38 @@ fn text(profile: &Profile, index: i64) -> String {
     profile.string_table[usize::try_from(index).unwrap()].clone()
 }
 
-fn label(profile: &Profile, sample: &pprof::protos::Sample, key: &str) -> String {
-    let mut labels = sample.label.iter();
-    let label = labels.find(|label| text(profile, label.key) == key);
-    text(profile, label.unwrap().str)
+fn sample(
+    profile: &Profile,
+    frames: &HashMap<u64, PprofFrame>,
+    sample: &pprof::protos::Sample,
+) -> PprofSample {
+    let labels: BTreeMap<_, _> = sample
+        .label
+        .iter()
+        .map(|label| match label.str {
+            0 => (text(profile, label.key), label.num.to_string()),
+            words => (text(profile, label.key), text(profile, words)),
+        })
+        .collect();
+    let types = profile
+        .sample_type
+        .iter()
+        .map(|kind| text(profile, kind.ty));
+    let values = sample
+        .value
+        .iter()
+        .map(|&value| u64::try_from(value).unwrap());
+    PprofSample {
+        process: labels["process"].clone(),
+        labels,
+        frames: sample
+            .location_id
+            .iter()
+            .map(|id| frames[id].clone())
+            .collect(),
+        samples: sample.value[0].try_into().unwrap(),
+        values: types.zip(values).collect(),
+    }
 }
 
 fn frames(profile: &Profile) -> HashMap<u64, PprofFrame> {

@@ -13,6 +13,17 @@ const ENTRIES: &[&str] = &[
     "clone3",
     "__clone3",
 ];
+/// What stands before the stack of a wait.
+const STATES: &[&str] = &[
+    "[on-CPU]",
+    "[blocked]",
+    "[blocked: disk]",
+    "[stopped]",
+    "[runnable]",
+    "[preempted]",
+    "[starting]",
+    "[idle]",
+];
 /// The code of a program's entry, in bytes, which calls into libc and never returns.
 const ENTRY_BYTES: u64 = 64;
 /// Where ELF's header has the address of the entry.
@@ -33,21 +44,34 @@ impl Whole {
     /// Counts the samples that are wanted.
     #[must_use]
     pub fn of(profile: &Pprof, wanted: impl Fn(&PprofSample) -> bool) -> Self {
+        Self::weighted(profile, |sample| match wanted(sample) {
+            true => sample.samples,
+            false => 0,
+        })
+    }
+
+    /// Adds up what samples weigh.
+    #[must_use]
+    pub fn weighted(profile: &Pprof, weight: impl Fn(&PprofSample) -> u64) -> Self {
         let mut counted = Self::default();
         let mut entries = BTreeMap::new();
-        for sample in profile.samples.iter().filter(|sample| wanted(sample)) {
+        for sample in &profile.samples {
+            let weight = weight(sample);
             let user = sample.frames.iter().rev();
+            let user = user.skip_while(|frame| STATES.contains(&frame.function.as_str()));
             let user: Vec<_> = user.take_while(|frame| !frame.is_kernel()).collect();
-            let Some(root) = user.first() else { continue };
+            let Some(root) = user.first().filter(|_| weight > 0) else {
+                continue;
+            };
             if root.function.starts_with("[lost") {
                 continue;
             }
-            counted.user += sample.samples;
+            counted.user += weight;
             if is_entry(root, &mut entries) {
-                counted.whole += sample.samples;
+                counted.whole += weight;
             } else {
                 let names: Vec<_> = user.iter().take(2).map(|frame| &*frame.function).collect();
-                *counted.others.entry(names.join(";")).or_default() += sample.samples;
+                *counted.others.entry(names.join(";")).or_default() += weight;
             }
         }
         counted
@@ -124,6 +148,7 @@ mod tests {
             process: "p".to_owned(),
             frames: frames.collect(),
             samples: 10,
+            ..PprofSample::default()
         }
     }
 

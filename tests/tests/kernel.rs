@@ -102,7 +102,7 @@ fn record(mut programs: Programs) -> Recorded {
     while let Some(record) = ring.next() {
         records.push(record.to_vec());
     }
-    let counts = programs.take_counts().unwrap();
+    let counts = programs.take_counts().unwrap().counts;
     Recorded {
         programs,
         counts,
@@ -116,6 +116,7 @@ fn load(scope: Scope) -> Programs {
     let sizes = Sizes {
         ring_bytes: 1 << 20,
         count_entries: 16384,
+        wait_entries: 1,
         tables: TableSizes {
             pages: 1,
             blocks: 1,

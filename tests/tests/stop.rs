@@ -173,20 +173,28 @@ fn assert_kernel_frees(programs: &BTreeSet<u32>, maps: &BTreeSet<u32>) {
     }
 }
 
-/// After Ctrl-C and after SIGKILL the kernel holds none of the programs and maps of the recording.
+/// After Ctrl-C and after SIGKILL the kernel holds none of the programs and maps of the recording,
+/// those at the scheduler included.
 #[test]
 fn the_kernel_is_left_clean() {
     if !require_root() {
         return;
     }
     let scene = Scene::set();
-    for (signal, files) in [(libc::SIGINT, 2), (libc::SIGKILL, 0)] {
+    let all_waits = ["--wall", "--wakers", "--wait-period", "1ms"];
+    for (signal, options, files) in [
+        (libc::SIGINT, &[][..], 2),
+        (libc::SIGKILL, &[][..], 0),
+        (libc::SIGINT, &all_waits[..], 2),
+        (libc::SIGKILL, &all_waits[..], 0),
+    ] {
         let moment = Duration::from_millis(100);
-        let running = scene.record_until("recording", &[], moment);
+        let running = scene.record_until("recording", options, moment);
         let programs = open_ids(running.pid(), "prog_id");
         let maps = open_ids(running.pid(), "map_id");
+        let least = if options.is_empty() { 3 } else { 8 };
         assert!(
-            programs.len() >= 3 && maps.len() >= 5,
+            programs.len() >= least && maps.len() >= 5,
             "{programs:?} {maps:?}"
         );
         running.signal(signal);

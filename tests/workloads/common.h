@@ -36,11 +36,18 @@ __asm__(".text\n"
 static inline __attribute__((always_inline)) uint64_t clock_ns(long clock)
 {
     struct timespec time;
+#if defined(__x86_64__)
     long answer;
     __asm__ volatile("syscall"
                      : "=a"(answer)
                      : "0"((long)SYS_clock_gettime), "D"(clock), "S"(&time)
                      : "rcx", "r11", "memory");
+#elif defined(__aarch64__)
+    register long x8 __asm__("x8") = SYS_clock_gettime;
+    register long x0 __asm__("x0") = clock;
+    register struct timespec *x1 __asm__("x1") = &time;
+    __asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1) : "memory");
+#endif
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 

@@ -39,6 +39,8 @@ pub struct Offsets {
     pub task_nvcsw: u32,
     /// `task_struct.nivcsw`
     pub task_nivcsw: u32,
+    /// `task_struct.se.sum_exec_runtime`
+    pub task_exec_runtime: u32,
     /// `task_struct.cgroups`
     pub task_cgroups: u32,
     /// `css_set.dfl_cgrp`
@@ -77,6 +79,8 @@ pub struct Offsets {
     pub inode_sb: u32,
     /// `super_block.s_dev`
     pub sb_dev: u32,
+    /// Always 0.
+    pub padding: u32,
 }
 
 /// How the machine's addresses are made up.
@@ -114,7 +118,7 @@ pub struct Config {
     pub offsets: Offsets,
 }
 
-const _: () = assert!(size_of::<Offsets>() == 120);
+const _: () = assert!(size_of::<Offsets>() == 128);
 const _: () = assert!(size_of::<Addresses>() == 16);
 const _: () = assert!(size_of::<Config>() == 56 + size_of::<Offsets>());
 

@@ -80,6 +80,7 @@ reasons! {
         ThreadRefused = 6, "thread not watched", "threads for which the kernel gave no memory to keep their times";
         WaiterMoved = 7, "wait without a stack", "waits whose stack was to be taken at their end and was not";
         AccountUnsent = 8, "thread account not sent", "threads that ended while the ring was full: their waits are counted, their times on a CPU are not known";
+        SwitchUnseen = 9, "switch not seen", "times that a thread got or left a CPU and the kernel did not tell: it ran as long as its own account says, and when is not known";
     }
 }
 

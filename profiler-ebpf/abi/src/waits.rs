@@ -7,14 +7,14 @@
 use crate::{COMM_BYTES, samples::StackHash};
 
 /// How many buckets a [`Histogram`] has.
-pub const BUCKETS: usize = 56;
+pub const BUCKETS: usize = 64;
 
 /// The power of two below which all times are in bucket 0: about a microsecond.
 const FIRST_POWER: u32 = 10;
 
 /// How often a time was about this long. Bucket 0 is below 1,024 ns; from there on two buckets
 /// share each doubling, `[2^n, 1.5·2^n)` and `[1.5·2^n, 2^(n+1))`, and the last takes all that is
-/// longer than two minutes.
+/// longer than half an hour.
 pub type Histogram = [u32; BUCKETS];
 
 /// The bucket of a time.
@@ -205,7 +205,8 @@ pub struct ThreadTimes {
     pub preempted_ns: u64,
     /// How often the thread left the CPU.
     pub switches: u64,
-    /// Waits whose wake-up was not seen; all of their time is `asleep_ns`.
+    /// Waits whose wake-up was not seen, the one that the end of the recording cuts included; all of
+    /// their time is `asleep_ns`.
     pub wakeups_missed: u64,
 }
 

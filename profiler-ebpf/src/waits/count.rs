@@ -16,12 +16,7 @@ use crate::maps::{NEW_WAIT, PENDING, PendingWait, WAITS_0, WAITS_1, control};
 /// Counts the wait that a thread has had, or has its stack taken first.
 #[inline(always)]
 pub(crate) fn ended(control: &Control, thread: &mut Thread, wait: &Wait) {
-    let mut counted = PendingWait {
-        tid: thread.key.tid,
-        weight: 1,
-        asleep_ns: wait.asleep_ns,
-        queued_ns: wait.queued_ns,
-    };
+    let mut counted = wait.alone(thread.key.tid);
     if control.takes_every_stack() || thread.key.state == State::Starting as u32 {
         add(&thread.key, &counted);
         return;
@@ -94,14 +89,8 @@ fn sum(count: &mut WaitCount, wait: &PendingWait) {
     count.queued_ns += weight * wait.queued_ns;
     if wait.asleep_ns > 0 {
         count.longest_asleep_ns = count.longest_asleep_ns.max(wait.asleep_ns);
-        let bucket = bucket(wait.asleep_ns);
-        if bucket < BUCKETS {
-            count.asleep[bucket] += wait.weight;
-        }
+        count.asleep[bucket(wait.asleep_ns) & (BUCKETS - 1)] += wait.weight;
     }
     count.longest_queued_ns = count.longest_queued_ns.max(wait.queued_ns);
-    let bucket = bucket(wait.queued_ns);
-    if bucket < BUCKETS {
-        count.queued[bucket] += wait.weight;
-    }
+    count.queued[bucket(wait.queued_ns) & (BUCKETS - 1)] += wait.weight;
 }

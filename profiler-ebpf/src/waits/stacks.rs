@@ -1,28 +1,26 @@
 //! The stacks of a wait, and the names of who waits.
 
 use abi::{
-    COMM_BYTES, WAITS,
+    WAITS,
     reasons::{Miss, Outcome, StackEnd},
     samples::StackHash,
+    unwind::Registers,
 };
 use aya_ebpf::{
     bindings::task_struct,
-    helpers::{
-        bpf_get_current_pid_tgid,
-        generated::{bpf_get_current_task_btf, bpf_get_task_stack},
-    },
+    helpers::{bpf_get_current_pid_tgid, generated::bpf_get_task_stack},
 };
 use core::ffi::c_void;
 
 use super::{
     count,
+    repeat::{self, Place},
     thread::{self, Thread, miss, phase},
 };
 use crate::{
-    emit,
-    frames::{Memory, OfTask, Own},
-    kernel::{config, current_task, read},
-    mapping,
+    frames::{Noted, OfTask},
+    kernel::{config, field, this_task},
+    mapping::{self, Space},
     maps::{PENDING, Scratch, counters, scratch},
     registers, sample,
 };
@@ -37,23 +35,37 @@ pub(crate) fn take(ctx: *mut c_void, thread: &mut Thread) {
         outcome(Outcome::ScratchBusy);
         return;
     };
-    let task = current_task();
-    begin(scratch, thread, task);
-    sample::kernel_stack(ctx, scratch);
-    // SAFETY: the helper has no preconditions.
-    finish(scratch, thread, unsafe { bpf_get_current_task_btf() }, Own);
+    let task = this_task();
+    let space = begin(scratch, thread, task);
+    let leaf = leaf(scratch, &space, task);
+    let at = Place { ctx, space, leaf };
+    let known = thread.repeats.of(&at, thread.key.state);
+    if let Some((user, kernel)) = repeat::holds(&at, scratch, known) {
+        thread.key.user = user;
+        thread.key.kernel = kernel;
+    } else {
+        mapping::enter(scratch, space);
+        sample::kernel_stack(ctx, scratch);
+        sample::user_stack(scratch, leaf, Noted);
+        thread.key.user = scratch.key.user;
+        thread.key.kernel = scratch.key.kernel;
+        if sample::send_stacks(scratch) {
+            repeat::learn(&at, scratch, known);
+        }
+    }
     scratch.release();
 }
 
 /// Takes the stacks of another thread, one that does not run. May sleep: the memory of its user stack
 /// may have to be read from a disk.
 #[inline(always)]
-pub(crate) fn take_of(task: *mut task_struct, address: u64, thread: &mut Thread) {
+pub(crate) fn take_of(task: *mut task_struct, thread: &mut Thread) {
     let Some(scratch) = scratch::hold(scratch::THREADS) else {
         outcome(Outcome::ScratchBusy);
         return;
     };
-    begin(scratch, thread, address);
+    let space = begin(scratch, thread, task);
+    mapping::enter(scratch, space);
     // SAFETY: the helper writes at most the array's size.
     let bytes = unsafe {
         bpf_get_task_stack(
@@ -64,69 +76,44 @@ pub(crate) fn take_of(task: *mut task_struct, address: u64, thread: &mut Thread)
         )
     };
     sample::keep_kernel_stack(scratch, bytes);
-    finish(scratch, thread, task, OfTask(task));
+    let leaf = leaf(scratch, &space, task);
+    sample::user_stack(scratch, leaf, OfTask(task));
+    thread.key.user = scratch.key.user;
+    thread.key.kernel = scratch.key.kernel;
+    sample::send_stacks(scratch);
     scratch.release();
 }
 
 #[inline(always)]
-fn begin(scratch: &mut Scratch, thread: &mut Thread, task: u64) {
+fn begin(scratch: &mut Scratch, thread: &mut Thread, task: *const task_struct) -> Space {
     scratch.event = WAITS;
+    identify(thread, task);
     scratch.key.pid = thread.key.pid;
     scratch.key.tid = thread.key.tid;
-    let leader = leader(thread, task);
-    sample::name(scratch, task, leader);
-    thread.key.thread = scratch.key.thread;
-    thread.key.process = scratch.key.process;
-    mapping::enter(scratch, task, leader);
+    Space::of(task, field(task, config!(offsets.task_group_leader)))
 }
 
+/// The registers that a walk of the user stack begins with.
 #[inline(always)]
-fn finish(scratch: &mut Scratch, thread: &mut Thread, task: *mut task_struct, memory: impl Memory) {
-    let leaf = if scratch.mm != 0 {
+fn leaf(
+    scratch: &mut Scratch,
+    space: &Space,
+    task: *mut task_struct,
+) -> Result<Registers, StackEnd> {
+    if space.is_some() {
         registers::saved(scratch, task)
     } else {
         Err(StackEnd::NoUserStack)
-    };
-    sample::user_stack(scratch, leaf, memory);
-    thread.key.user = scratch.key.user;
-    thread.key.kernel = scratch.key.kernel;
-    if scratch.key.user != StackHash::NONE {
-        emit::user_stack(scratch);
-    }
-    if scratch.key.kernel != StackHash::NONE {
-        emit::kernel_stack(scratch);
     }
 }
 
+/// Who a thread is, and the names that it and its process have at this moment.
 #[inline(always)]
-fn leader(thread: &Thread, task: u64) -> u64 {
-    if thread.key.pid == thread.key.tid {
-        task
-    } else {
-        read(task, config!(offsets.task_group_leader)).unwrap_or(task)
-    }
-}
-
-/// The names that the running thread and its process have at this moment.
-#[inline(always)]
-pub(crate) fn names(thread: &mut Thread) {
-    name_of(thread, current_task());
-}
-
-/// Who a thread is, by the address of its task.
-#[inline(always)]
-pub(crate) fn identify(thread: &mut Thread, task: u64) {
-    thread.key.pid = read(task, config!(offsets.task_tgid)).unwrap_or(0);
-    thread.key.tid = read(task, config!(offsets.task_pid)).unwrap_or(0);
-    name_of(thread, task);
-}
-
-#[inline(always)]
-fn name_of(thread: &mut Thread, task: u64) {
-    let leader = leader(thread, task);
-    let name = |task| read(task, config!(offsets.task_comm)).unwrap_or([0; COMM_BYTES]);
-    thread.key.thread = name(task);
-    thread.key.process = name(leader);
+pub(crate) fn identify(thread: &mut Thread, task: *const task_struct) {
+    thread.key.pid = field(task, config!(offsets.task_tgid));
+    thread.key.tid = field(task, config!(offsets.task_pid));
+    thread.key.thread = sample::comm(task);
+    thread.key.process = sample::comm(field(task, config!(offsets.task_group_leader)));
 }
 
 /// Takes the stack of a wait at its end, in the thread's own context, and counts the wait.
@@ -145,9 +132,8 @@ pub(crate) fn end_of_wait(ctx: *mut c_void) {
     }
     let wait = *pending;
     pending.tid = 0;
-    // SAFETY: the helper has no preconditions.
-    let task = unsafe { bpf_get_current_task_btf() };
-    let Some(thread) = thread::of(task).filter(|thread| thread.phase == phase::RUNNING) else {
+    let Some(thread) = thread::of(this_task()).filter(|thread| thread.phase == phase::RUNNING)
+    else {
         miss(Miss::WaiterMoved);
         return;
     };

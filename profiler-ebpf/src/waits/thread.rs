@@ -8,15 +8,17 @@ use abi::{
     waits::{ThreadTimes, WaitKey},
 };
 use aya_ebpf::{
-    EbpfContext,
     bindings::{BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, BPF_RB_NO_WAKEUP, task_struct},
-    helpers::generated::{bpf_probe_read_kernel, bpf_task_storage_get},
+    helpers::generated::bpf_task_storage_get,
     macros::btf_map,
-    programs::BtfTracePointContext,
 };
 use core::{ffi::c_void, ptr};
 
-use crate::maps::{RING, counters};
+use super::repeat::Repeats;
+use crate::{
+    kernel::{config, field},
+    maps::{PendingWait, RING, counters},
+};
 
 /// What a thread is doing.
 pub(crate) mod phase {
@@ -37,6 +39,8 @@ pub(crate) struct Thread {
     pub(crate) since_ns: u64,
     /// When it was woken; 0 while it was not.
     pub(crate) woken_ns: u64,
+    /// How long it had run by the scheduler's own account when it left the CPU last.
+    pub(crate) exec_ns: u64,
     /// One of [`phase`]'s.
     pub(crate) phase: u32,
     /// Always 0.
@@ -45,6 +49,8 @@ pub(crate) struct Thread {
     pub(crate) key: WaitKey,
     /// All its time up to `since_ns`.
     pub(crate) times: Times,
+    /// By what its stacks are known again.
+    pub(crate) repeats: Repeats,
 }
 
 /// The sums of a thread's [`ThreadTimes`].
@@ -63,6 +69,19 @@ pub(crate) struct Times {
 pub(crate) struct Wait {
     pub(crate) asleep_ns: u64,
     pub(crate) queued_ns: u64,
+}
+
+impl Wait {
+    /// As a wait that stands for no other.
+    #[inline(always)]
+    pub(crate) const fn alone(&self, tid: u32) -> PendingWait {
+        PendingWait {
+            tid,
+            weight: 1,
+            asleep_ns: self.asleep_ns,
+            queued_ns: self.queued_ns,
+        }
+    }
 }
 
 impl Thread {
@@ -84,7 +103,10 @@ impl Thread {
         } else {
             // Clocks of two CPUs may differ a little: what counts is that the parts add up.
             let asleep_ns = match self.woken_ns {
-                0 => away_ns,
+                0 => {
+                    self.times.wakeups_missed += 1;
+                    away_ns
+                }
                 woken => woken.saturating_sub(self.since_ns).min(away_ns),
             };
             Wait {
@@ -168,6 +190,12 @@ fn storage(task: *mut task_struct, flags: u64) -> Option<&'static mut Thread> {
     }
 }
 
+/// How long a thread has run by the scheduler's own account, up to its last tick or switch.
+#[inline(always)]
+pub(crate) fn exec_ns(task: *const task_struct) -> u64 {
+    field(task, config!(offsets.task_exec_runtime))
+}
+
 /// What is kept of a thread, if it is watched.
 #[inline(always)]
 pub(crate) fn of(task: *mut task_struct) -> Option<&'static mut Thread> {
@@ -182,28 +210,6 @@ pub(crate) fn watch(task: *mut task_struct) -> Option<&'static mut Thread> {
         miss(Miss::ThreadRefused);
     }
     thread
-}
-
-/// The address of a task that is an argument of a tracepoint, as a number: the verifier refuses
-/// arithmetic on a typed pointer.
-#[inline(always)]
-pub(crate) fn address(ctx: &BtfTracePointContext, argument: usize) -> u64 {
-    untyped(ctx.as_ptr() as u64 + (argument * size_of::<u64>()) as u64)
-}
-
-/// Reads a word of kernel memory that holds a pointer.
-#[inline(always)]
-pub(crate) fn untyped(at: u64) -> u64 {
-    let mut word = 0u64;
-    // SAFETY: the helper writes exactly the word, or fails.
-    unsafe {
-        bpf_probe_read_kernel(
-            (&raw mut word).cast::<c_void>(),
-            size_of::<u64>() as u32,
-            at as *const c_void,
-        );
-    }
-    word
 }
 
 #[inline(always)]

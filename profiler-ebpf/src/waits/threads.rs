@@ -16,11 +16,11 @@ use core::ffi::c_void;
 
 use super::{
     asleep_in, count, now, stacks,
-    thread::{self, Thread, phase, untyped},
+    thread::{self, Thread, phase},
 };
 use crate::{
-    kernel::{config, read},
-    maps::{CONTROL, PendingWait},
+    kernel::{config, field, read},
+    maps::CONTROL,
     targets,
 };
 
@@ -48,14 +48,13 @@ pub(crate) fn each(ctx: *mut IterTask) {
     let Some(control) = CONTROL.get(0) else {
         return;
     };
-    let address = untyped(ctx as u64 + size_of::<*mut IterMeta>() as u64);
     match control.waits {
-        1 if is_wanted(address) => begin(task, address),
+        1 if is_wanted(task) => begin(task),
         2 => {
             let Some(thread) = thread::of(task) else {
                 return;
             };
-            if let Some(account) = close(control, thread, task, address) {
+            if let Some(account) = close(control, thread, task) {
                 // SAFETY: the verifier knows the file, and the length is the record's.
                 unsafe {
                     bpf_seq_write(
@@ -70,11 +69,11 @@ pub(crate) fn each(ctx: *mut IterTask) {
     }
 }
 
-/// Whether a thread is wanted, by the address of its task.
+/// Whether a thread is wanted.
 #[inline(always)]
-pub(crate) fn is_wanted(task: u64) -> bool {
-    let pid = read::<u32>(task, config!(offsets.task_tgid)).unwrap_or(0);
-    let tid = read::<u32>(task, config!(offsets.task_pid)).unwrap_or(0);
+pub(crate) fn is_wanted(task: *const task_struct) -> bool {
+    let pid: u32 = field(task, config!(offsets.task_tgid));
+    let tid: u32 = field(task, config!(offsets.task_pid));
     let scope = config!(scope);
     if tid == 0 {
         false
@@ -90,11 +89,11 @@ pub(crate) fn is_wanted(task: u64) -> bool {
 
 /// Whether a thread is in the cgroup that is recorded, or below it.
 #[inline(always)]
-fn is_in_cgroup(task: u64) -> bool {
+fn is_in_cgroup(task: *const task_struct) -> bool {
     let level = config!(cgroup_level);
     let ancestor = || -> Option<u64> {
-        let set = read::<u64>(task, config!(offsets.task_cgroups))?;
-        let group = read::<u64>(set, config!(offsets.css_set_dfl_cgrp))?;
+        let set: *const task_struct = field(task, config!(offsets.task_cgroups));
+        let group: u64 = field(set, config!(offsets.css_set_dfl_cgrp));
         if read::<u32>(group, config!(offsets.cgroup_level))? < level {
             return None;
         }
@@ -109,26 +108,27 @@ fn is_in_cgroup(task: u64) -> bool {
 /// Begins to watch a thread that is away from the CPU or runs on another one. Between the looks it may
 /// be switched; then the programs at the scheduler have seen it, or will.
 #[inline(always)]
-fn begin(task: *mut task_struct, address: u64) {
+fn begin(task: *mut task_struct) {
     let switches = || {
-        let count = |offset| read::<u64>(address, offset).unwrap_or(0);
+        let count = |offset| field::<u64>(task, offset);
         count(config!(offsets.task_nvcsw)) + count(config!(offsets.task_nivcsw))
     };
     let before = switches();
     let Some(thread) = thread::watch(task).filter(|thread| thread.phase == phase::NEW) else {
         return;
     };
-    let is_running = read::<u32>(address, config!(offsets.task_on_cpu)) != Some(0);
-    let state = read::<u32>(address, config!(offsets.task_state)).unwrap_or(0);
-    stacks::identify(thread, address);
+    let is_running = field::<u32>(task, config!(offsets.task_on_cpu)) != 0;
+    let state: u32 = field(task, config!(offsets.task_state));
+    stacks::identify(thread, task);
     if !is_running {
-        stacks::take_of(task, address, thread);
+        stacks::take_of(task, thread);
     }
     if switches() != before || thread.phase != phase::NEW {
         return;
     }
     let now = now();
     thread.since_ns = now;
+    thread.exec_ns = thread::exec_ns(task);
     thread.times.began_ns = now;
     thread.key.flags = flags::SEEDED;
     thread.key.state = match state {
@@ -144,31 +144,20 @@ fn begin(task: *mut task_struct, address: u64) {
 
 /// Closes the account of a thread. A wait that goes on is counted up to the end.
 #[inline(always)]
-fn close(
-    control: &Control,
-    thread: &mut Thread,
-    task: *mut task_struct,
-    address: u64,
-) -> Option<ThreadTimes> {
+fn close(control: &Control, thread: &mut Thread, task: *mut task_struct) -> Option<ThreadTimes> {
     let stopped = control.stopped_ns;
     match thread.phase {
         phase::RUNNING => {
-            stacks::identify(thread, address);
+            stacks::identify(thread, task);
             thread.times.on_ns += stopped.saturating_sub(thread.since_ns);
         }
         phase::AWAY => {
             if thread.key.kernel == StackHash::NONE && thread.key.user == StackHash::NONE {
-                stacks::take_of(task, address, thread);
+                stacks::take_of(task, thread);
             }
             thread.key.flags |= flags::OPEN;
             let wait = thread.wait(stopped);
-            let counted = PendingWait {
-                tid: thread.key.tid,
-                weight: 1,
-                asleep_ns: wait.asleep_ns,
-                queued_ns: wait.queued_ns,
-            };
-            count::add(&thread.key, &counted);
+            count::add(&thread.key, &wait.alone(thread.key.tid));
         }
         _ => return None,
     }

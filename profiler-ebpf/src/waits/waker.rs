@@ -2,9 +2,7 @@
 
 use abi::{WAITS, reasons::StackEnd, records::kind, samples::StackHash, waits::Waker};
 use aya_ebpf::{
-    EbpfContext,
-    bindings::task_struct,
-    helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_task_btf},
+    EbpfContext, bindings::task_struct, helpers::bpf_get_current_pid_tgid,
     programs::BtfTracePointContext,
 };
 
@@ -12,8 +10,8 @@ use super::{thread, watching};
 use crate::{
     emit,
     frames::Own,
-    kernel::{config, current_task, read},
-    mapping,
+    kernel::{config, field, this_task},
+    mapping::{self, Space},
     maps::{Scratch, scratch},
     registers, sample,
 };
@@ -42,18 +40,13 @@ fn take(ctx: &BtfTracePointContext, scratch: &mut Scratch) -> StackHash {
     scratch.event = WAITS;
     scratch.key.pid = pid;
     scratch.key.tid = tid;
-    let task = current_task();
-    let leader = if pid == tid {
-        task
-    } else {
-        read(task, config!(offsets.task_group_leader)).unwrap_or(task)
-    };
+    let task = this_task();
+    let leader = field(task, config!(offsets.task_group_leader));
     sample::name(scratch, task, leader);
-    mapping::enter(scratch, task, leader);
+    mapping::enter(scratch, Space::of(task, leader));
     sample::kernel_stack(ctx.as_ptr(), scratch);
     let leaf = if scratch.mm != 0 && tid != 0 {
-        // SAFETY: the helper has no preconditions.
-        registers::saved(scratch, unsafe { bpf_get_current_task_btf() })
+        registers::saved(scratch, task)
     } else {
         Err(StackEnd::NoUserStack)
     };
@@ -69,8 +62,7 @@ fn take(ctx: &BtfTracePointContext, scratch: &mut Scratch) -> StackHash {
         hash.mix(word);
     }
     let hash = hash.finish(0, kind::WAKER);
-    emit::user_stack(scratch);
-    emit::kernel_stack(scratch);
+    sample::send_stacks(scratch);
     emit::waker(&Waker {
         kind: kind::WAKER,
         padding: 0,

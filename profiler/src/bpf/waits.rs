@@ -25,12 +25,11 @@ pub struct WaitSettings {
 }
 
 impl Programs {
-    /// Begins to watch the threads of the targets, those that are away from the CPU already
-    /// included.
+    /// Loads and attaches the programs that watch threads; they do nothing yet.
     ///
     /// # Errors
     /// Where the kernel refuses a program.
-    pub fn watch_waits(&mut self, settings: WaitSettings) -> Result<()> {
+    pub fn prepare_waits(&mut self, settings: WaitSettings) -> Result<()> {
         let btf = Btf::from_sys_fs().context("failed to read the kernel's BTF")?;
         for (name, tracepoint) in [
             ("thread_switched", "sched_switch"),
@@ -53,7 +52,15 @@ impl Programs {
             .load("task", &btf)
             .context("failed to load the program that visits all threads")?;
         self.control.shortest_wait_ns = nanoseconds(settings.shortest);
-        self.set_wait_period(settings.period)?;
+        self.set_wait_period(settings.period)
+    }
+
+    /// Begins to watch the threads of the targets, those that are away from the CPU already
+    /// included.
+    ///
+    /// # Errors
+    /// Where the kernel does not let the threads be visited.
+    pub fn begin_waits(&mut self) -> Result<()> {
         self.control.waits = 1;
         self.set_control()?;
         self.visit_threads().map(drop)

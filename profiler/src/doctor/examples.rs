@@ -23,6 +23,8 @@ pub(super) fn good() -> Machine {
         online_cpus: vec![0, 1, 2, 5],
         offsets: Attempt::Works,
         kernel_programs: Attempt::Works,
+        wait_programs: Attempt::Works,
+        wait_sampling: Attempt::Works,
         verified_instructions: BTreeMap::from([("on_cpu".to_owned(), 20_000)]),
         cpu_clock: Attempt::Works,
         cycles: Attempt::Works,
@@ -47,6 +49,8 @@ pub(super) fn unprivileged() -> Machine {
     machine.essentials.uid = 1000;
     machine.essentials.capabilities = Capabilities::NONE;
     machine.kernel_programs = fails("Operation not permitted (os error 1)");
+    machine.wait_programs = machine.kernel_programs.clone();
+    machine.wait_sampling = machine.kernel_programs.clone();
     machine.verified_instructions = BTreeMap::new();
     machine.cpu_clock = fails("Permission denied (os error 13)");
     machine.cycles = machine.cpu_clock.clone();

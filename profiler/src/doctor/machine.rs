@@ -87,6 +87,10 @@ pub struct Machine {
     pub offsets: Attempt,
     /// Loading and attaching the kernel programs of a recording, on every CPU, without starting.
     pub kernel_programs: Attempt,
+    /// Loading and attaching those of a recording of waits (`--off-cpu`, `--wall`).
+    pub wait_programs: Attempt,
+    /// Taking stacks at the end of waits (`--wait-period`, `--min-block`).
+    pub wait_sampling: Attempt,
     /// Instructions that the kernel's verifier went through for each kernel program; empty where
     /// they do not load.
     pub verified_instructions: BTreeMap<String, u32>,

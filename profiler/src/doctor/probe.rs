@@ -7,6 +7,7 @@ use std::{
     io::{self, BufRead, BufReader},
     os::fd::AsFd,
     path::Path,
+    time::Duration,
 };
 
 use abi::config::{Config, Scope};
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     addresses,
-    bpf::{Programs, Sizes},
+    bpf::{Programs, Sizes, WaitSettings},
     btf::{self, Btf},
     events::Event,
     perf::{PerCpuEvent, Rate, online_cpus},
@@ -78,10 +79,20 @@ pub fn machine() -> Result<Machine> {
     let online_cpus = online_cpus()?;
     let cycles = Event::by_name("cycles")?;
     let (offsets, loaded) = programs(&online_cpus);
+    let not_tried = || Attempt::Fails("the kernel programs are needed first".to_owned());
     Ok(Machine {
         essentials: essentials()?,
         offsets,
-        verified_instructions: loaded.as_ref().cloned().unwrap_or_default(),
+        wait_programs: loaded
+            .as_ref()
+            .map_or_else(|_| not_tried(), |loaded| loaded.waits.clone()),
+        wait_sampling: loaded
+            .as_ref()
+            .map_or_else(|_| not_tried(), |loaded| loaded.wait_sampling.clone()),
+        verified_instructions: loaded
+            .as_ref()
+            .map(|loaded| loaded.verified.clone())
+            .unwrap_or_default(),
         kernel_programs: loaded.into(),
         cpu_clock: opens(&Event::cpu_clock(), &online_cpus),
         cycles: opens(&cycles, online_cpus.get(..1).unwrap_or_default()),
@@ -128,7 +139,7 @@ fn chosen(levels: &str) -> Option<String> {
 
 /// Finding the offsets, then loading and attaching as a recording does. Dropping the programs
 /// removes all of it.
-fn programs(cpus: &[u32]) -> (Attempt, Result<BTreeMap<String, u32>>) {
+fn programs(cpus: &[u32]) -> (Attempt, Result<Loaded>) {
     let offsets = Btf::of_kernel().and_then(|btf| btf::offsets(&btf));
     let loaded = match &offsets {
         Ok(offsets) => load(
@@ -150,14 +161,38 @@ fn programs(cpus: &[u32]) -> (Attempt, Result<BTreeMap<String, u32>>) {
     (offsets.into(), loaded)
 }
 
-/// Loads and attaches, and gives the instructions that were verified.
-fn load(config: &Config, cpus: &[u32]) -> Result<BTreeMap<String, u32>> {
+/// What came of loading and attaching.
+struct Loaded {
+    waits: Attempt,
+    wait_sampling: Attempt,
+    /// Instructions that were verified, by program.
+    verified: BTreeMap<String, u32>,
+}
+
+/// Loads and attaches; no thread is a target, so none is watched.
+fn load(config: &Config, cpus: &[u32]) -> Result<Loaded> {
     let mut programs = Programs::load(config, SIZES)?;
     programs.follow_processes()?;
     for event in open(&Event::cpu_clock(), cpus)? {
         programs.sample_on(event.as_fd(), 0)?;
     }
-    programs.verified_instructions()
+    let every_wait = WaitSettings {
+        wakers: true,
+        shortest: Duration::ZERO,
+        period: Duration::ZERO,
+    };
+    let waits = programs
+        .prepare_waits(every_wait)
+        .and_then(|()| programs.begin_waits());
+    let wait_sampling = match &waits {
+        Ok(()) => programs.set_wait_period(Duration::from_millis(1)),
+        Err(_) => Err(anyhow!("the programs at the scheduler are needed first")),
+    };
+    Ok(Loaded {
+        waits: waits.into(),
+        wait_sampling: wait_sampling.into(),
+        verified: programs.verified_instructions()?,
+    })
 }
 
 fn opens(event: &Event, cpus: &[u32]) -> Attempt {
@@ -255,7 +290,21 @@ mod tests {
         assert_eq!(machine.offsets, Attempt::Works);
         assert_eq!(machine.kernel_programs, Attempt::Works);
         let names: Vec<_> = machine.verified_instructions.keys().collect();
-        assert_eq!(names, ["on_cpu", "process_fork", "process_free"]);
+        assert_eq!(
+            names,
+            [
+                "each_thread",
+                "on_cpu",
+                "process_executed",
+                "process_fork",
+                "process_free",
+                "thread_created",
+                "thread_switched",
+                "thread_waking",
+                "thread_woken",
+                "wait_ended"
+            ]
+        );
         assert!(
             machine
                 .verified_instructions

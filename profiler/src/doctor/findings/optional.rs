@@ -32,6 +32,8 @@ pub(super) fn findings(machine: &Machine) -> Vec<Finding> {
         syslog(machine),
         kernel_addresses(machine),
         pid_namespace(machine),
+        off_cpu(machine),
+        wait_sampling(machine),
         hardware_counters(machine),
         sample_rate(machine),
         paranoid(machine),
@@ -109,6 +111,30 @@ fn kernel_addresses(machine: &Machine) -> Finding {
         _ => "sudo sysctl kernel.kptr_restrict=1".to_owned(),
     };
     Finding::new(name, found, "kernel functions show as [unknown]").but(State::Degraded, mend)
+}
+
+fn off_cpu(machine: &Machine) -> Finding {
+    let name = "off-CPU programs";
+    match machine.wait_programs.error() {
+        None => Finding::new(name, "load and attach", "--off-cpu and --wall work"),
+        Some(error) => Finding::new(name, error, "--off-cpu and --wall do not work").but(
+            State::Degraded,
+            "mend what is missing above; if nothing is, report this kernel's release and this line",
+        ),
+    }
+}
+
+fn wait_sampling(machine: &Machine) -> Finding {
+    let name = "stacks at the end of waits";
+    match machine.wait_sampling.error() {
+        None => Finding::new(name, "can be taken", "--wait-period and --min-block work"),
+        Some(error) => Finding::new(
+            name,
+            error,
+            "--wait-period and --min-block do not work, and where threads switch often --off-cpu costs more",
+        )
+        .noted(),
+    }
 }
 
 fn pid_namespace(machine: &Machine) -> Finding {

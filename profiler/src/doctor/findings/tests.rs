@@ -70,6 +70,12 @@ const CASES: &[Case] = &[
         "seccomp",
     ),
     (
+        |machine| machine.wait_programs = fails("Invalid argument (os error 22)"),
+        "off-CPU programs",
+        State::Degraded,
+        "report",
+    ),
+    (
         |machine| machine.initial_pid_namespace = false,
         "pid namespace",
         State::Degraded,

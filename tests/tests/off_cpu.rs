@@ -1,0 +1,161 @@
+//! Time off the CPUs is where programs say that they waited. Run with `--nocapture` to see the tables.
+
+#![allow(clippy::unwrap_used, reason = "in a test a failure is the answer")]
+#![allow(clippy::print_stdout, reason = "the tables are for whoever looks")]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
+use tests::{Pprof, Recorded, Workload, alone, record, require_root, timesink, tool};
+
+/// A row of what `waits` prints: a function, how often it waited, and for how long.
+struct Truth {
+    function: String,
+    waits: u64,
+    ns: u64,
+}
+
+fn truths(stdout: &str) -> Vec<Truth> {
+    let row = |line: &str| {
+        let mut words = line.split(' ').map(str::to_owned);
+        Truth {
+            function: words.next().unwrap(),
+            waits: words.next().unwrap().parse().unwrap(),
+            ns: words.next().unwrap().parse().unwrap(),
+        }
+    };
+    stdout.lines().map(row).collect()
+}
+
+/// How far a number is from the truth, as a part of it.
+fn error(number: u64, truth: u64) -> f64 {
+    (number as f64 - truth as f64) / truth as f64
+}
+
+fn bytes(recorded: &Recorded) -> [u64; 2] {
+    [recorded.pprof_path(), recorded.svg_path()].map(|path| fs::metadata(path).unwrap().len())
+}
+
+/// The time in each function is what it measured itself, to 1 %, and 99 % of that has a whole stack
+/// with all names.
+fn assert_times(kind: &str, waits: &Workload) {
+    let _alone = alone();
+    let recorded = record(&["--off-cpu"], &[waits.path(), "3000"]);
+    let profile = recorded.pprof();
+    let [pprof, svg] = bytes(&recorded);
+    println!("{kind}: pprof {pprof} bytes, SVG {svg} bytes");
+    for Truth {
+        function,
+        waits,
+        ns,
+    } in truths(&recorded.run.stdout)
+    {
+        let own = profile.of_function(&function);
+        let (away_ns, whole_ns) = (own.away_ns(), own.whole_away_ns());
+        let (error, whole) = (error(away_ns, ns), whole_ns as f64 / away_ns as f64);
+        println!(
+            "{function:14} {waits:5} waits {ns:11} ns, error {:6.3} %, {:7.3} % whole",
+            error * 100.0,
+            whole * 100.0
+        );
+        assert!(error.abs() <= 0.01, "{function}: {away_ns} of {ns} ns");
+        assert!(whole >= 0.99, "{function}: {whole}: {:?}", own.samples);
+    }
+}
+
+/// Sleeping, a condition, a pipe, poll, a mutex and the end of a thread, with frame pointers.
+#[test]
+fn times_are_true_with_frame_pointers() {
+    if require_root() {
+        assert_times("with frame pointers", &Workload::compile("waits"));
+    }
+}
+
+/// The same as programs are built for use.
+#[test]
+fn times_are_true_without_frame_pointers() {
+    if require_root() {
+        let waits = Workload::without_frame_pointers("waits.c", "waits", &[]);
+        assert_times("without frame pointers", &waits);
+    }
+}
+
+/// A thread that waits from before the recording until after it has all of its duration, with its
+/// stack, marked as begun before and not ended.
+#[test]
+fn one_long_wait_has_the_whole_duration() {
+    if !require_root() {
+        return;
+    }
+    let blocked = Workload::without_frame_pointers("blocked.c", "blocked", &[]);
+    let mut child = Command::new(blocked.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    let mut stdout = BufReader::new(child.stdout.as_mut().unwrap());
+    stdout.read_line(&mut said).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.pb.gz");
+    let pid = child.id().to_string();
+    let options = ["record", "-v", "--off-cpu", "-d", "2s", "-p", &pid, "-o"];
+    let run = timesink(&[&options[..], &[path.to_str().unwrap()]].concat());
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    assert!(run.status.success(), "{}", run.stderr);
+    let profile = Pprof::read(&path);
+    let own = profile.of_function("in_pause");
+    assert_eq!(own.samples.len(), 1, "{profile:?}");
+    // The threads are watched from a moment before the recording on.
+    let longer = error(own.total("off_cpu"), profile.duration_ns);
+    assert!((0.0..0.02).contains(&longer), "{longer}");
+    assert_eq!(own.total("blocks"), 1);
+    assert_eq!(own.samples[0].label("interval"), "seeded, open");
+    assert_eq!(own.whole_away_ns(), own.away_ns());
+}
+
+/// A thread that goes to sleep on one CPU and wakes on another has slept once, for as long as it says.
+#[test]
+fn a_wait_across_cpus_counts_once() {
+    if !require_root() {
+        return;
+    }
+    let hops = Workload::compile("hops");
+    let _alone = alone();
+    let recorded = record(&["--off-cpu"], &[hops.path(), "100"]);
+    let (hopped, slept_ns) = recorded.run.stdout.trim().split_once(' ').unwrap();
+    let (hopped, slept_ns): (u32, u64) = (hopped.parse().unwrap(), slept_ns.parse().unwrap());
+    assert!(hopped >= 50, "{hopped}");
+    let own = recorded.pprof().of_function("nap");
+    let asleep = own.filter(|sample| sample.label("state") == "blocked");
+    assert_eq!(asleep.total("blocks"), 100, "{own:?}");
+    assert!(
+        error(own.away_ns(), slept_ns).abs() <= 0.01,
+        "{slept_ns}: {own:?}"
+    );
+}
+
+/// Two programs that share a CPU lose it to each other, and neither is ever blocked.
+#[test]
+fn losing_the_cpu_is_not_blocking() {
+    if !require_root() {
+        return;
+    }
+    let busy = Workload::compile("busy");
+    let _alone = alone();
+    let recorded = record(
+        &["--off-cpu"],
+        &[tool("taskset"), "-c", "0", busy.path(), "3", "2"],
+    );
+    let work = recorded.pprof().of_function("work");
+    let preempted = work.filter(|sample| sample.has("[preempted]"));
+    println!("{} of {} ns preempted", preempted.away_ns(), work.away_ns());
+    assert_eq!(work.total("off_cpu"), 0, "{work:?}");
+    assert_eq!(preempted.away_ns(), work.away_ns());
+    // Each of three threads waits two thirds of the time.
+    assert!(error(work.total("runnable"), 4_000_000_000).abs() < 0.1);
+}
