@@ -82,3 +82,30 @@ fn a_missing_timesink_is_an_error() {
     assert!(said.contains("--timesink"), "{said}");
     assert!(output.stdout.is_empty());
 }
+
+/// Recording waits costs those who wait something, by the table and by the record.
+#[test]
+fn waits_have_a_cost() {
+    if !is_root() {
+        eprintln!("skipped: the benchmark needs root, to load BPF programs");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("bench.json");
+    let output = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args(["--quick", "--scenario", "ping-pong", "--json"])
+        .arg(&json)
+        .output()
+        .unwrap();
+    let table = String::from_utf8(output.stdout).unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    let alone = first_number(&table, "alone");
+    let watched = first_number(&table, "timesink, every stack");
+    assert!(alone > 0.0 && watched > 0.0, "{table}");
+
+    let record: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let ways = record["ping_pong"].as_array().unwrap();
+    assert_eq!(ways[0][0], "alone", "{record}");
+    assert_eq!(ways[1][1].as_array().unwrap().len(), 1, "{record}");
+}

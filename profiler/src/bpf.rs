@@ -329,10 +329,7 @@ impl Programs {
         wait_for_running_programs();
         Ok(Taken {
             counts: self.empty(counts)?,
-            waits: match self.control.waits {
-                0 => HashMap::new(),
-                _ => self.empty(waits)?,
-            },
+            waits: self.empty(waits)?,
         })
     }
 

@@ -287,6 +287,9 @@ impl Session {
                     let found = found.context("failed to build unwind tables")?;
                     report.tables(std::slice::from_ref(&found));
                     self.tables.take(&mut self.programs, found)?;
+                    if self.watching.is_some() {
+                        self.programs.walk_waiting_again()?;
+                    }
                 }
                 _ = tick.tick() => {
                     self.take_all()?;

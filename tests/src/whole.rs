@@ -17,7 +17,7 @@ const ENTRIES: &[&str] = &[
 const STATES: &[&str] = &[
     "[on-CPU]",
     "[blocked]",
-    "[blocked: disk]",
+    "[uninterruptible]",
     "[stopped]",
     "[runnable]",
     "[preempted]",

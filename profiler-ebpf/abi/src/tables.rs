@@ -28,6 +28,16 @@ pub struct Table {
 
 const _: () = assert!(size_of::<Table>() == 16);
 
+/// What is done to each thread that is visited.
+pub mod visit {
+    /// Its watching begins.
+    pub const BEGIN: u32 = 0;
+    /// Its stack is taken again if it waits and its stack lacks what was not loaded when it was taken.
+    pub const AGAIN: u32 = 1;
+    /// Its account is closed.
+    pub const END: u32 = 2;
+}
+
 /// What user space changes while the programs run. It is the only writer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -40,11 +50,10 @@ pub struct Control {
     pub epoch: u32,
     /// The number of the vdso's table.
     pub vdso_table: u32,
-    /// 0 while waits are not watched. The programs begin when it becomes 1, and at 2 all threads are
-    /// taken to stop at `stopped_ns`.
+    /// 1 while waits are watched.
     pub waits: u32,
-    /// Always 0.
-    pub padding: u32,
+    /// What the program that visits all threads does: one of [`visit`]'s.
+    pub visit: u32,
     /// When the watching of waits stopped, on the monotonic clock.
     pub stopped_ns: u64,
     /// Of a wait shorter than this a stack is taken with a probability of its length divided by

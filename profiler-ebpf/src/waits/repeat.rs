@@ -17,6 +17,7 @@ use abi::{
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel};
 use core::ffi::c_void;
 
+use super::stacks::Stacks;
 use crate::{
     frames::{self, Own},
     mapping::Space,
@@ -224,11 +225,7 @@ impl Trail {
 
 /// The user and the kernel stack of the running thread, where they are those that it is known by.
 #[inline(always)]
-pub(crate) fn holds(
-    at: &Place,
-    scratch: &mut Scratch,
-    known: &Repeat,
-) -> Option<(StackHash, StackHash)> {
+pub(crate) fn holds(at: &Place, scratch: &mut Scratch, known: &Repeat) -> Option<Stacks> {
     if known.is_known == 0 || !at.space.is_still(&known.space) {
         return None;
     }
@@ -247,7 +244,11 @@ pub(crate) fn holds(
         return None;
     }
     sample::count_end(scratch.event, known.end);
-    Some((known.user_hash, known.kernel_hash))
+    Some(Stacks {
+        user: known.user_hash,
+        kernel: known.kernel_hash,
+        end: known.end,
+    })
 }
 
 #[inline(always)]

@@ -25,6 +25,26 @@ use crate::{
     registers, sample,
 };
 
+/// The stacks of a wait.
+pub(crate) struct Stacks {
+    pub(crate) user: StackHash,
+    pub(crate) kernel: StackHash,
+    /// A [`StackEnd`], of the user stack.
+    pub(crate) end: u32,
+}
+
+impl Stacks {
+    /// Those that are in scratch.
+    #[inline(always)]
+    fn of(scratch: &Scratch) -> Self {
+        Self {
+            user: scratch.key.user,
+            kernel: scratch.key.kernel,
+            end: scratch.end,
+        }
+    }
+}
+
 /// Takes the stacks of the running thread into the key of its wait, and sends them unless user space
 /// has them.
 #[inline(always)]
@@ -40,18 +60,16 @@ pub(crate) fn take(ctx: *mut c_void, thread: &mut Thread) {
     let leaf = leaf(scratch, &space, task);
     let at = Place { ctx, space, leaf };
     let known = thread.repeats.of(&at, thread.key.state);
-    if let Some((user, kernel)) = repeat::holds(&at, scratch, known) {
-        thread.key.user = user;
-        thread.key.kernel = kernel;
+    if let Some(stacks) = repeat::holds(&at, scratch, known) {
+        thread.take(&stacks);
     } else {
         mapping::enter(scratch, space);
         sample::kernel_stack(ctx, scratch);
         sample::user_stack(scratch, leaf, Noted);
-        thread.key.user = scratch.key.user;
-        thread.key.kernel = scratch.key.kernel;
         if sample::send_stacks(scratch) {
             repeat::learn(&at, scratch, known);
         }
+        thread.take(&Stacks::of(scratch));
     }
     scratch.release();
 }
@@ -59,10 +77,10 @@ pub(crate) fn take(ctx: *mut c_void, thread: &mut Thread) {
 /// Takes the stacks of another thread, one that does not run. May sleep: the memory of its user stack
 /// may have to be read from a disk.
 #[inline(always)]
-pub(crate) fn take_of(task: *mut task_struct, thread: &mut Thread) {
+pub(crate) fn take_of(task: *mut task_struct, thread: &mut Thread) -> Option<Stacks> {
     let Some(scratch) = scratch::hold(scratch::THREADS) else {
         outcome(Outcome::ScratchBusy);
-        return;
+        return None;
     };
     let space = begin(scratch, thread, task);
     mapping::enter(scratch, space);
@@ -78,10 +96,10 @@ pub(crate) fn take_of(task: *mut task_struct, thread: &mut Thread) {
     sample::keep_kernel_stack(scratch, bytes);
     let leaf = leaf(scratch, &space, task);
     sample::user_stack(scratch, leaf, OfTask(task));
-    thread.key.user = scratch.key.user;
-    thread.key.kernel = scratch.key.kernel;
     sample::send_stacks(scratch);
+    let stacks = Stacks::of(scratch);
     scratch.release();
+    Some(stacks)
 }
 
 #[inline(always)]

@@ -14,7 +14,7 @@ use aya_ebpf::{
 };
 use core::{ffi::c_void, ptr};
 
-use super::repeat::Repeats;
+use super::{repeat::Repeats, stacks::Stacks};
 use crate::{
     kernel::{config, field},
     maps::{PendingWait, RING, counters},
@@ -43,8 +43,8 @@ pub(crate) struct Thread {
     pub(crate) exec_ns: u64,
     /// One of [`phase`]'s.
     pub(crate) phase: u32,
-    /// Always 0.
-    pub(crate) padding: u32,
+    /// A [`abi::reasons::StackEnd`]: how the walk of its user stack ended.
+    pub(crate) end: u32,
     /// What its present wait counts as.
     pub(crate) key: WaitKey,
     /// All its time up to `since_ns`.
@@ -85,6 +85,14 @@ impl Wait {
 }
 
 impl Thread {
+    /// Takes in with what stacks it waits.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, stacks: &Stacks) {
+        self.key.user = stacks.user;
+        self.key.kernel = stacks.kernel;
+        self.end = stacks.end;
+    }
+
     /// The present wait, taken to end now, and added to the thread's times.
     #[inline(always)]
     pub(crate) fn wait(&mut self, now: u64) -> Wait {

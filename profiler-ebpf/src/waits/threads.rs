@@ -3,9 +3,9 @@
 
 use abi::{
     config::{Scope, target},
-    reasons::State,
+    reasons::{StackEnd, State},
     samples::StackHash,
-    tables::Control,
+    tables::{Control, visit},
     waits::{ThreadTimes, flags},
 };
 use aya_ebpf::{
@@ -48,12 +48,18 @@ pub(crate) fn each(ctx: *mut IterTask) {
     let Some(control) = CONTROL.get(0) else {
         return;
     };
-    match control.waits {
-        1 if is_wanted(task) => begin(task),
-        2 => {
-            let Some(thread) = thread::of(task) else {
-                return;
-            };
+    if control.visit == visit::BEGIN {
+        if is_wanted(task) {
+            begin(task);
+        }
+        return;
+    }
+    let Some(thread) = thread::of(task) else {
+        return;
+    };
+    match control.visit {
+        visit::AGAIN => again(thread, task),
+        _ => {
             if let Some(account) = close(control, thread, task) {
                 // SAFETY: the verifier knows the file, and the length is the record's.
                 unsafe {
@@ -65,7 +71,6 @@ pub(crate) fn each(ctx: *mut IterTask) {
                 }
             }
         }
-        _ => {}
     }
 }
 
@@ -105,26 +110,48 @@ fn is_in_cgroup(task: *const task_struct) -> bool {
     ancestor() == Some(config!(cgroup_id))
 }
 
+/// How often a thread has left the CPU, by the kernel's count.
+#[inline(always)]
+fn switches(task: *const task_struct) -> u64 {
+    let count = |offset| field::<u64>(task, offset);
+    count(config!(offsets.task_nvcsw)) + count(config!(offsets.task_nivcsw))
+}
+
+/// Takes the stack of a waiting thread again, where a table was not there when it was taken.
+#[inline(always)]
+fn again(thread: &mut Thread, task: *mut task_struct) {
+    if thread.phase != phase::AWAY || thread.end != StackEnd::TableMissing as u32 {
+        return;
+    }
+    let before = switches(task);
+    if let Some(stacks) = stacks::take_of(task, thread)
+        && switches(task) == before
+        && thread.phase == phase::AWAY
+    {
+        thread.take(&stacks);
+    }
+}
+
 /// Begins to watch a thread that is away from the CPU or runs on another one. Between the looks it may
 /// be switched; then the programs at the scheduler have seen it, or will.
 #[inline(always)]
 fn begin(task: *mut task_struct) {
-    let switches = || {
-        let count = |offset| field::<u64>(task, offset);
-        count(config!(offsets.task_nvcsw)) + count(config!(offsets.task_nivcsw))
-    };
-    let before = switches();
+    let before = switches(task);
     let Some(thread) = thread::watch(task).filter(|thread| thread.phase == phase::NEW) else {
         return;
     };
     let is_running = field::<u32>(task, config!(offsets.task_on_cpu)) != 0;
     let state: u32 = field(task, config!(offsets.task_state));
     stacks::identify(thread, task);
-    if !is_running {
-        stacks::take_of(task, thread);
-    }
-    if switches() != before || thread.phase != phase::NEW {
+    let stacks = match is_running {
+        true => None,
+        false => stacks::take_of(task, thread),
+    };
+    if switches(task) != before || thread.phase != phase::NEW {
         return;
+    }
+    if let Some(stacks) = stacks {
+        thread.take(&stacks);
     }
     let now = now();
     thread.since_ns = now;
@@ -153,7 +180,9 @@ fn close(control: &Control, thread: &mut Thread, task: *mut task_struct) -> Opti
         }
         phase::AWAY => {
             if thread.key.kernel == StackHash::NONE && thread.key.user == StackHash::NONE {
-                stacks::take_of(task, thread);
+                if let Some(stacks) = stacks::take_of(task, thread) {
+                    thread.take(&stacks);
+                }
             }
             thread.key.flags |= flags::OPEN;
             let wait = thread.wait(stopped);

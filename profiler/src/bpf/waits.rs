@@ -3,7 +3,7 @@
 
 use std::{io::Read, time::Duration};
 
-use abi::waits::ThreadTimes;
+use abi::{tables::visit, waits::ThreadTimes};
 use anyhow::{Context, Result};
 use aya::{
     Btf,
@@ -62,8 +62,15 @@ impl Programs {
     /// Where the kernel does not let the threads be visited.
     pub fn begin_waits(&mut self) -> Result<()> {
         self.control.waits = 1;
-        self.set_control()?;
-        self.visit_threads().map(drop)
+        self.visit_threads(visit::BEGIN).map(drop)
+    }
+
+    /// Takes the stacks of waiting threads again that lack what was not loaded when they were taken.
+    ///
+    /// # Errors
+    /// Where the kernel does not let the threads be visited.
+    pub fn walk_waiting_again(&mut self) -> Result<()> {
+        self.visit_threads(visit::AGAIN).map(drop)
     }
 
     /// From here on the stacks of waits that are shorter than this are taken by chance.
@@ -108,16 +115,18 @@ impl Programs {
     /// Where the kernel does not let the threads be visited.
     pub fn stop_waits(&mut self) -> Result<Vec<ThreadTimes>> {
         self.control.stopped_ns = monotonic_ns();
-        self.control.waits = 2;
+        self.control.waits = 0;
         self.set_control()?;
         wait_for_running_programs();
-        let bytes = self.visit_threads()?;
+        let bytes = self.visit_threads(visit::END)?;
         let records = bytes.chunks_exact(size_of::<ThreadTimes>());
         Ok(records.filter_map(decode::thread).collect())
     }
 
     /// Runs the visiting program for each thread of the machine, and gives what it wrote.
-    fn visit_threads(&mut self) -> Result<Vec<u8>> {
+    fn visit_threads(&mut self, what: u32) -> Result<Vec<u8>> {
+        self.control.visit = what;
+        self.set_control()?;
         let visitor: &mut Iter = program(&mut self.ebpf, "each_thread")?.try_into()?;
         let mut written = Vec::new();
         let link = visitor.attach().context(NOT_VISITED)?;

@@ -26,7 +26,7 @@ const RUNNABLE: &str = "runnable";
 const fn name(state: State) -> &'static str {
     match state {
         State::Blocked => "blocked",
-        State::Uninterruptible => "blocked: disk",
+        State::Uninterruptible => "uninterruptible",
         State::Stopped => "stopped",
         State::Preempted => "preempted",
         State::Starting => "starting",
