@@ -8,7 +8,7 @@ use abi::{
     samples::StackHash,
     tables::table,
     unwind::{
-        Registers, Rule, dwarf, step,
+        Registers, Rule, step,
         table::{PAGE_BITS, PageEntry, find, rule_number},
     },
 };
@@ -24,7 +24,7 @@ use crate::{
         BLOCKS, LEAF_REGISTERS, PAGES, REMEMBERED_RULES, RULES, RememberedRule, Scratch, TABLES,
         WINDOW_WORDS, control, counters,
     },
-    registers,
+    registers::{self, MACHINE},
 };
 
 /// Spreads places over the slots of remembered rules: 2^32 divided by the golden ratio.
@@ -150,11 +150,11 @@ fn go_on<M: Memory>(scratch: &mut Scratch, memory: M) -> Result<(), StackEnd> {
         // SAFETY: nothing else uses the scratch during the step.
         let scratch = unsafe { &*shared };
         let value = scratch.leaf[usize::from(register) & (LEAF_REGISTERS - 1)];
-        (scratch.is_leaf != 0 || register == dwarf::BX).then_some(value)
+        (scratch.is_leaf != 0 || register == MACHINE.followed).then_some(value)
     };
     // SAFETY: as above.
     let read = |address: u64| words(unsafe { &mut *shared }, memory, address);
-    let caller = step(&registers, rule, leaf, read);
+    let caller = step(&MACHINE, &registers, rule, leaf, read);
     if M::IS_NOTED {
         // SAFETY: as above.
         let trail = unsafe { &mut (*shared).trail };

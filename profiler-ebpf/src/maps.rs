@@ -8,7 +8,7 @@ use abi::{
     samples::{SampleCount, SampleKey, StackHash},
     tables::{Control, Table},
     unwind::{
-        Registers, Rule, dwarf,
+        Registers, Rule,
         table::{Block, PageEntry},
     },
     waits::{WaitCount, WaitKey},
@@ -52,8 +52,8 @@ pub(crate) struct RememberedRule {
     pub(crate) rule: Rule,
 }
 
-/// How many general registers a leaf has.
-pub(crate) const LEAF_REGISTERS: usize = dwarf::LAST_GENERAL as usize + 1;
+/// How many general registers a leaf has, a power of two.
+pub(crate) const LEAF_REGISTERS: usize = registers::MACHINE.last_general as usize + 1;
 
 /// A user stack on its way to the ring.
 #[repr(C)]

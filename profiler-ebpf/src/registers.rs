@@ -12,7 +12,7 @@ use aya_ebpf::{
     EbpfContext, bindings::task_struct, helpers::generated::bpf_task_pt_regs,
     programs::PerfEventContext,
 };
-pub(crate) use machine::{Saved, code};
+pub(crate) use machine::{MACHINE, Saved, code};
 #[cfg(bpf_target_arch = "x86_64")]
 use x86_64 as machine;
 

@@ -28,9 +28,15 @@ use crate::files::{open, open_same};
 /// `FS_IOC_GETVERSION` of `linux/fs.h`: `_IOR('v', 1, long)`; the kernel stores an `int`.
 const GET_VERSION: libc::c_ulong = 0x8008_7601;
 /// Where the loader looks for libraries, as Debian, Fedora and others build it.
-const LIBRARY_FOLDERS: &[&str] = &[
+const LIBRARY_FOLDERS: [&str; 6] = [
+    #[cfg(target_arch = "x86_64")]
     "/lib/x86_64-linux-gnu",
+    #[cfg(target_arch = "x86_64")]
     "/usr/lib/x86_64-linux-gnu",
+    #[cfg(target_arch = "aarch64")]
+    "/lib/aarch64-linux-gnu",
+    #[cfg(target_arch = "aarch64")]
+    "/usr/lib/aarch64-linux-gnu",
     "/lib64",
     "/usr/lib64",
     "/lib",

@@ -18,7 +18,10 @@ use std::{
 use abi::{
     records::FileIdentity,
     tables::table,
-    unwind::table::{Block, PageEntry},
+    unwind::{
+        Machine,
+        table::{Block, PageEntry},
+    },
 };
 use anyhow::{Context, Result};
 
@@ -26,8 +29,9 @@ use crate::{
     bpf::Programs,
     unwind::{
         pages::{self, Pages},
-        rows::{self, FileRows},
+        rows::FileRows,
         rules::RuleSet,
+        vdso,
     },
 };
 pub use build::{Builder, Built, Found, build_all};
@@ -162,7 +166,7 @@ impl Tables {
 
     /// The vdso has no identity: the kernel maps the same one into every process.
     fn add_vdso(&mut self, programs: &mut Programs) -> Result<()> {
-        let rows = symbolizer::vdso_image().map(|image| rows::read(image.as_slice()));
+        let rows = symbolizer::vdso_image().map(|image| vdso::read(&Machine::NATIVE, &image));
         let number = match rows {
             Some(Ok(FileRows::Rows(rows, _))) => {
                 let pages = pages::build(&rows, &mut self.rules);

@@ -15,6 +15,7 @@ pub mod file;
 pub mod pages;
 pub mod rows;
 pub mod rules;
+pub mod vdso;
 
 mod elf;
 mod entries;

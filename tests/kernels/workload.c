@@ -12,14 +12,11 @@ enum { SYS_exit_group = 231, SYS_clock_gettime = 228, SYS_getrandom = 318 };
 __asm__(".globl _start\n"
         ".type _start, @function\n"
         "_start:\n"
-        "    .cfi_startproc\n"
-        "    .cfi_undefined rip\n"
         "    xor %ebp, %ebp\n"
         "    mov (%rsp), %rdi\n"
         "    lea 8(%rsp), %rsi\n"
         "    call main\n"
         "    hlt\n"
-        "    .cfi_endproc\n"
         ".size _start, . - _start\n");
 
 /* Inlined, since a function without a frame of its own would hide its caller. */
@@ -38,15 +35,12 @@ enum { SYS_exit_group = 94, SYS_clock_gettime = 113, SYS_getrandom = 278 };
 __asm__(".globl _start\n"
         ".type _start, %function\n"
         "_start:\n"
-        "    .cfi_startproc\n"
-        "    .cfi_undefined x30\n"
         "    mov x29, #0\n"
         "    mov x30, #0\n"
         "    ldr x0, [sp]\n"
         "    add x1, sp, #8\n"
         "    bl main\n"
         "    brk #0\n"
-        "    .cfi_endproc\n"
         ".size _start, . - _start\n");
 
 static inline __attribute__((always_inline)) long call(long number, long a, long b, long c)

@@ -1,7 +1,7 @@
 //! The unwinder's step over stored cases: registers, rows and a slice of stack in, frames out.
 //!
-//! Each file of `tests/cases/unwind` is one case; `BLESS=1` rewrites the frames. `c` is the CFA,
-//! other names are registers and `[…]` is memory:
+//! Each file of `tests/cases/unwind/MACHINE` is one case, whichever machine this is; `BLESS=1`
+//! rewrites the frames. `c` is the CFA, other names are registers and `[…]` is memory. One of x86-64:
 //!
 //! ```text
 //! # what the case is
@@ -21,27 +21,51 @@ use std::{collections::BTreeMap, env, fmt::Write, fs, path::Path};
 
 use abi::{
     reasons::StackEnd,
-    unwind::{Caller, Registers, Rule, bx, cfa, dwarf, fp, ra, step},
+    unwind::{Caller, Machine, Registers, Rule, cfa, followed, fp, ra, step},
 };
 
-const NAMES: [&str; 16] = [
-    "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13",
-    "r14", "r15",
-];
+/// A machine and the names of its registers, by DWARF's numbers.
+struct Arch {
+    machine: Machine,
+    names: &'static [&'static str],
+}
+
+const X86_64: Arch = Arch {
+    machine: Machine::X86_64,
+    names: &[
+        "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12",
+        "r13", "r14", "r15",
+    ],
+};
+
+const AARCH64: Arch = Arch {
+    machine: Machine::AARCH64,
+    names: &[
+        "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13",
+        "x14", "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26",
+        "x27", "x28", "x29", "x30", "sp",
+    ],
+};
+
 /// No case is deeper; a walk that is has lost its way.
 const MAX_FRAMES: usize = 16;
 
-#[derive(Default)]
-struct Case {
+struct Case<'a> {
+    arch: &'a Arch,
     registers: BTreeMap<String, u64>,
     rows: BTreeMap<u64, Rule>,
     memory: BTreeMap<u64, u64>,
 }
 
-impl Case {
+impl<'a> Case<'a> {
     /// Reads a case up to its frames.
-    fn parse(text: &str) -> Self {
-        let mut case = Case::default();
+    fn parse(arch: &'a Arch, text: &str) -> Self {
+        let mut case = Case {
+            arch,
+            registers: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            memory: BTreeMap::new(),
+        };
         let (mut in_rows, mut address) = (false, 0);
         for line in text.lines().map(str::trim) {
             let mut words = line.split_whitespace();
@@ -55,7 +79,7 @@ impl Case {
                 }
                 Some("frames") => break,
                 Some(first) if in_rows => {
-                    case.rows.insert(number(first), rule(words));
+                    case.rows.insert(number(first), arch.rule(words));
                 }
                 Some(first) => {
                     for word in [first].into_iter().chain(words) {
@@ -80,24 +104,26 @@ impl Case {
 
     /// Walks as the kernel programs do, and writes down what is found.
     fn frames(&self) -> String {
+        let machine = &self.arch.machine;
+        let own = |register: u8| self.registers.get(self.arch.name(register)).copied();
         let mut at = Caller {
             registers: Registers {
                 pc: self.registers["pc"],
-                sp: self.registers["rsp"],
-                fp: self.registers["rbp"],
-                bx_at: Registers::OWN,
+                sp: own(machine.stack_pointer).unwrap(),
+                fp: own(machine.frame_pointer).unwrap(),
+                followed_at: Registers::OWN,
             },
             is_return: false,
         };
         let mut frames = String::new();
         for depth in 0..MAX_FRAMES {
-            writeln!(frames, "  {}", shown(&at)).unwrap();
+            writeln!(frames, "  {}", self.arch.shown(&at)).unwrap();
             let rule = self.rule_at(at.registers.pc - u64::from(at.is_return));
-            let leaf = |register: u8| {
-                let known = self.registers.get(NAMES[usize::from(register)]).copied();
-                known.filter(|_| depth == 0 || register == dwarf::BX)
-            };
-            match step(&at.registers, &rule, leaf, |address| self.read(address)) {
+            let leaf =
+                |register: u8| own(register).filter(|_| depth == 0 || register == machine.followed);
+            match step(machine, &at.registers, &rule, leaf, |address| {
+                self.read(address)
+            }) {
                 Ok(caller) => at = caller,
                 Err(end) => {
                     writeln!(frames, "  end: {}", StackEnd::name(end)).unwrap();
@@ -109,12 +135,89 @@ impl Case {
     }
 }
 
-fn shown(frame: &Caller) -> String {
-    let Registers { pc, sp, fp, .. } = frame.registers;
-    let exact = if frame.is_return { "" } else { " exact" };
-    match fp {
-        Registers::UNKNOWN => format!("pc={pc:#x} rsp={sp:#x} rbp=?{exact}"),
-        _ => format!("pc={pc:#x} rsp={sp:#x} rbp={fp:#x}{exact}"),
+impl Arch {
+    fn name(&self, register: u8) -> &'static str {
+        self.names[usize::from(register)]
+    }
+
+    fn register(&self, name: &str) -> u8 {
+        self.names.iter().position(|known| *known == name).unwrap() as u8
+    }
+
+    fn shown(&self, frame: &Caller) -> String {
+        let Registers { pc, sp, fp, .. } = frame.registers;
+        let sp_name = self.name(self.machine.stack_pointer);
+        let fp_name = self.name(self.machine.frame_pointer);
+        let exact = if frame.is_return { "" } else { " exact" };
+        match fp {
+            Registers::UNKNOWN => format!("pc={pc:#x} {sp_name}={sp:#x} {fp_name}=?{exact}"),
+            _ => format!("pc={pc:#x} {sp_name}={sp:#x} {fp_name}={fp:#x}{exact}"),
+        }
+    }
+
+    fn rule<'a>(&self, words: impl Iterator<Item = &'a str>) -> Rule {
+        let fp_name = self.name(self.machine.frame_pointer);
+        let followed_name = self.name(self.machine.followed);
+        let mut rule = Rule::NONE;
+        for word in words {
+            match word.split_once('=') {
+                None => rule = self.named_rule(word),
+                Some(("cfa", text)) => rule = self.cfa_rule(text),
+                Some(("ra", "undefined")) => rule.ra = ra::END,
+                Some(("ra", text)) if text.starts_with('c') => rule.ra_offset = sum(text).1,
+                Some(("ra", text)) => {
+                    (rule.ra, rule.ra_offset) = (ra::REGISTER, self.register(text).into());
+                }
+                Some((name, "undefined")) if name == fp_name => rule.fp = fp::UNDEFINED,
+                Some((name, text)) if name == fp_name => match sum(text) {
+                    ("c", offset) => (rule.fp, rule.fp_offset) = (fp::AT_CFA, offset),
+                    (_, offset) => (rule.fp, rule.fp_offset) = (fp::AT_FP, offset),
+                },
+                Some((name, "same")) if name == followed_name => {
+                    rule.followed_offset = followed::SAME;
+                }
+                Some((name, text)) if name == followed_name => {
+                    rule.followed_offset = sum(text).1;
+                }
+                Some(_) => panic!("no such part of a rule: {word}"),
+            }
+        }
+        rule
+    }
+
+    fn named_rule(&self, name: &str) -> Rule {
+        match name {
+            "signal" => Rule::signal(&self.machine),
+            "frame-pointer" => Rule::frame_pointer(&self.machine),
+            "unsupported" => Rule::UNSUPPORTED,
+            _ => Rule::NONE,
+        }
+    }
+
+    fn cfa_rule(&self, text: &str) -> Rule {
+        if let Some((name, threshold)) = text.split_once("+8*(pc&15>=") {
+            let (name, offset) = sum(name);
+            return Rule {
+                cfa: cfa::PLT,
+                cfa_add: threshold.trim_end_matches(')').parse().unwrap(),
+                ..Rule::register(self.register(name), offset)
+            };
+        }
+        match text.strip_prefix('[') {
+            Some(held) => {
+                let (held, add) = held.split_once(']').unwrap();
+                let (name, offset) = sum(held);
+                Rule {
+                    cfa: cfa::DEREF,
+                    cfa_add: add.parse().unwrap(),
+                    ..Rule::register(self.register(name), offset)
+                }
+            }
+            None => {
+                let (name, offset) = sum(text);
+                Rule::register(self.register(name), offset)
+            }
+        }
     }
 }
 
@@ -137,79 +240,18 @@ fn sum(text: &str) -> (&str, i32) {
     (name, offset.parse().unwrap())
 }
 
-fn register(name: &str) -> u8 {
-    NAMES.iter().position(|known| *known == name).unwrap() as u8
-}
-
-fn rule<'a>(words: impl Iterator<Item = &'a str>) -> Rule {
-    let mut rule = Rule::NONE;
-    for word in words {
-        match word.split_once('=') {
-            None => rule = named_rule(word),
-            Some(("cfa", text)) => rule = cfa_rule(text),
-            Some(("rbp", "undefined")) => rule.fp = fp::UNDEFINED,
-            Some(("rbp", text)) => match sum(text) {
-                ("c", offset) => (rule.fp, rule.fp_offset) = (fp::AT_CFA, offset),
-                (_, offset) => (rule.fp, rule.fp_offset) = (fp::AT_FP, offset),
-            },
-            Some(("rbx", "same")) => rule.bx_offset = bx::SAME,
-            Some(("rbx", text)) => rule.bx_offset = sum(text).1,
-            Some(("ra", "undefined")) => rule.ra = ra::END,
-            Some(("ra", text)) if text.starts_with("c") => rule.ra_offset = sum(text).1,
-            Some(("ra", text)) => {
-                (rule.ra, rule.ra_offset) = (ra::REGISTER, register(text).into());
-            }
-            Some(_) => panic!("no such part of a rule: {word}"),
-        }
-    }
-    rule
-}
-
-fn named_rule(name: &str) -> Rule {
-    match name {
-        "signal" => Rule::SIGNAL,
-        "frame-pointer" => Rule::FRAME_POINTER,
-        "unsupported" => Rule::UNSUPPORTED,
-        _ => Rule::NONE,
-    }
-}
-
-fn cfa_rule(text: &str) -> Rule {
-    if let Some((name, threshold)) = text.split_once("+8*(pc&15>=") {
-        let (name, offset) = sum(name);
-        return Rule {
-            cfa: cfa::PLT,
-            cfa_add: threshold.trim_end_matches(')').parse().unwrap(),
-            ..Rule::register(register(name), offset)
-        };
-    }
-    match text.strip_prefix('[') {
-        Some(held) => {
-            let (held, add) = held.split_once(']').unwrap();
-            let (name, offset) = sum(held);
-            Rule {
-                cfa: cfa::DEREF,
-                cfa_add: add.parse().unwrap(),
-                ..Rule::register(register(name), offset)
-            }
-        }
-        None => {
-            let (name, offset) = sum(text);
-            Rule::register(register(name), offset)
-        }
-    }
-}
-
-/// Each stored case gives its frames, the end of the walk included.
-#[test]
-fn stored_cases_give_their_frames() {
-    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/cases/unwind"));
+/// Each stored case of a machine gives its frames, the end of the walk included; `least` is how many
+/// there are.
+fn check(arch: &Arch, folder: &str, least: usize) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("cases/unwind")
+        .join(folder);
     let mut cases = 0;
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let text = fs::read_to_string(&path).unwrap();
         let (given, expected) = text.split_once("frames\n").unwrap();
-        let frames = Case::parse(given).frames();
+        let frames = Case::parse(arch, given).frames();
         if env::var_os("BLESS").is_some() {
             fs::write(&path, format!("{given}frames\n{frames}")).unwrap();
             continue;
@@ -217,5 +259,17 @@ fn stored_cases_give_their_frames() {
         assert_eq!(frames, expected, "{}; BLESS=1 accepts", path.display());
         cases += 1;
     }
-    assert!(cases >= 20 || env::var_os("BLESS").is_some(), "{cases}");
+    assert!(cases >= least || env::var_os("BLESS").is_some(), "{cases}");
+}
+
+/// On x86-64, where a call leaves its return address on the stack.
+#[test]
+fn cases_of_x86_64_give_their_frames() {
+    check(&X86_64, "x86_64", 20);
+}
+
+/// On AArch64, where a call leaves it in a register.
+#[test]
+fn cases_of_aarch64_give_their_frames() {
+    check(&AARCH64, "aarch64", 12);
 }

@@ -21,6 +21,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use abi::unwind::Machine;
 use profiler::unwind::{
     cache::{self, Key},
     pages,
@@ -190,7 +191,7 @@ fn damaged_programs() {
         if random.below(16) == 0 {
             bytes.truncate(random.below(whole.len()));
         }
-        if let Ok(FileRows::Rows(table, _)) = rows::read(bytes.as_slice()) {
+        if let Ok(FileRows::Rows(table, _)) = rows::read(&Machine::NATIVE, bytes.as_slice()) {
             tables += 1;
             check(&table);
         }
@@ -203,7 +204,7 @@ fn damaged_programs() {
 #[test]
 fn damaged_cached_tables() {
     let (program, _) = seed_file();
-    let FileRows::Rows(table, _) = rows::read(program.as_slice()).unwrap() else {
+    let FileRows::Rows(table, _) = rows::read(&Machine::NATIVE, program.as_slice()).unwrap() else {
         panic!("no call frame information");
     };
     let key = Key {

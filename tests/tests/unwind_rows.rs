@@ -8,17 +8,46 @@ use std::{
     process::{Command, Stdio},
 };
 
-use abi::unwind::{Rule, cfa, fp, ra};
+use abi::unwind::{Machine, Rule, cfa, fp, ra};
 use object::{Object, ObjectSection, ObjectSegment};
 use profiler::unwind::rows::{self, FileRows, Rows};
+
+/// A machine, and the names that `readelf` has for its registers, by DWARF's numbers.
+struct Arch {
+    machine: Machine,
+    names: &'static [&'static str],
+}
+
+const X86_64: Arch = Arch {
+    machine: Machine::X86_64,
+    names: &[
+        "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12",
+        "r13", "r14", "r15",
+    ],
+};
+
+const AARCH64: Arch = Arch {
+    machine: Machine::AARCH64,
+    names: &[
+        "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13",
+        "x14", "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26",
+        "x27", "x28", "x29", "x30", "sp",
+    ],
+};
+
+impl Arch {
+    fn name(&self, register: u8) -> &'static str {
+        self.names[usize::from(register)]
+    }
+}
 
 /// What `readelf` says from an address on.
 #[derive(Clone, Debug)]
 struct Expected {
     address: u64,
     cfa: String,
-    rbp: String,
-    rsp: String,
+    fp: String,
+    sp: String,
     ra: String,
 }
 
@@ -27,7 +56,7 @@ struct Expected {
 struct Columns(Vec<String>);
 
 impl Columns {
-    fn row(&self, line: &str) -> Option<Expected> {
+    fn row(&self, arch: &Arch, line: &str) -> Option<Expected> {
         // A register is shown as `r1 (rdx)`.
         let mut cells = line
             .split_whitespace()
@@ -38,15 +67,15 @@ impl Columns {
         Some(Expected {
             address,
             cfa: cell("CFA"),
-            rbp: cell("rbp"),
-            rsp: cell("rsp"),
+            fp: cell(arch.name(arch.machine.frame_pointer)),
+            sp: cell(arch.name(arch.machine.stack_pointer)),
             ra: cell("ra"),
         })
     }
 }
 
 /// The rows of each function. One without rows of its own has those of the entry that it shares.
-fn expected(file: &str) -> Vec<Expected> {
+fn expected(arch: &Arch, file: &str) -> Vec<Expected> {
     let output = Command::new("readelf")
         .args(["--debug-dump=frames-interp", "--wide", file])
         .stderr(Stdio::null())
@@ -63,7 +92,7 @@ fn expected(file: &str) -> Vec<Expected> {
             Columns(names.map(str::to_owned).collect())
         });
         let columns = columns.unwrap_or_default();
-        let mut rows: Vec<Expected> = lines.filter_map(|line| columns.row(line)).collect();
+        let mut rows: Vec<Expected> = lines.filter_map(|line| columns.row(arch, line)).collect();
         let pointed = |name: &str| header.iter().find_map(|word| word.strip_prefix(name));
         if header.contains(&"CIE") {
             shared.insert(header[0].to_owned(), rows);
@@ -82,17 +111,17 @@ fn expected(file: &str) -> Vec<Expected> {
 /// Expressions that a row has a kind for, of which `readelf` says only that they are expressions.
 const EXPRESSION: &str = "exp";
 
-fn cfa_agrees(rule: &Rule, expected: &str) -> bool {
+fn cfa_agrees(arch: &Arch, rule: &Rule, expected: &str) -> bool {
     match rule.cfa {
         cfa::REGISTER => {
-            expected == format!("{}{:+}", register(rule.cfa_register), rule.cfa_offset)
+            expected == format!("{}{:+}", arch.name(rule.cfa_register), rule.cfa_offset)
         }
         cfa::DEREF | cfa::PLT | cfa::SIGNAL => expected == EXPRESSION,
         _ => false,
     }
 }
 
-fn rbp_agrees(rule: &Rule, expected: &str) -> bool {
+fn fp_agrees(rule: &Rule, expected: &str) -> bool {
     match rule.fp {
         fp::SAME => expected == "u" || expected == "s",
         fp::AT_CFA => expected == format!("c{:+}", rule.fp_offset),
@@ -101,38 +130,33 @@ fn rbp_agrees(rule: &Rule, expected: &str) -> bool {
     }
 }
 
-fn ra_agrees(rule: &Rule, expected: &str) -> bool {
+fn ra_agrees(arch: &Arch, rule: &Rule, expected: &str) -> bool {
     match rule.ra {
+        // `readelf` does not say which register it is in that nothing was done with.
+        ra::REGISTER if arch.machine.has_link => expected == "u" || expected == "s",
         ra::AT_CFA => expected == format!("c{:+}", rule.ra_offset),
         ra::REGISTER => expected == format!("r{}", rule.ra_offset),
         _ => expected == "u",
     }
 }
 
-fn register(number: u8) -> &'static str {
-    [
-        "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12",
-        "r13", "r14", "r15",
-    ][usize::from(number)]
-}
-
-fn agrees(rule: &Rule, expected: &Expected) -> bool {
+fn agrees(arch: &Arch, rule: &Rule, expected: &Expected) -> bool {
     match (rule.cfa, rule.ra) {
         // The interrupted registers are found by the kernel's layout.
-        (cfa::SIGNAL, _) => [&expected.cfa, &expected.rbp, &expected.ra]
+        (cfa::SIGNAL, _) => [&expected.cfa, &expected.fp, &expected.ra]
             .iter()
             .all(|cell| *cell == EXPRESSION),
         (_, ra::END) => expected.ra == "u",
         _ => {
-            cfa_agrees(rule, &expected.cfa)
-                && rbp_agrees(rule, &expected.rbp)
-                && ra_agrees(rule, &expected.ra)
+            cfa_agrees(arch, rule, &expected.cfa)
+                && fp_agrees(rule, &expected.fp)
+                && ra_agrees(arch, rule, &expected.ra)
         }
     }
 }
 
-fn read(bytes: &[u8]) -> Rows {
-    match rows::read(bytes).unwrap() {
+fn read(arch: &Arch, bytes: &[u8]) -> Rows {
+    match rows::read(&arch.machine, bytes).unwrap() {
         FileRows::Rows(table, _) => table,
         FileRows::NoCfi => panic!("no call frame information"),
     }
@@ -141,13 +165,21 @@ fn read(bytes: &[u8]) -> Rows {
 /// Whether a row is one of those that no rule can say: a CFA by an odd expression, or a stack
 /// pointer that is not the CFA.
 fn is_beyond_rules(rule: &Rule, expected: &Expected) -> bool {
-    rule.cfa == cfa::UNSUPPORTED && (expected.cfa == EXPRESSION || expected.rsp != "u")
+    rule.cfa == cfa::UNSUPPORTED && (expected.cfa == EXPRESSION || expected.sp != "u")
 }
 
-/// Compares every row of a file and gives how many there are and how many no rule can say.
-fn compare(file: &str) -> (usize, usize) {
+/// How many rows there are, and of them those that no rule can say and those of outermost frames.
+#[derive(Debug, Default)]
+struct Compared {
+    rows: usize,
+    beyond_rules: usize,
+    ends: usize,
+}
+
+/// Compares every row of a file.
+fn compare(arch: &Arch, file: &str) -> Compared {
     let bytes = fs::read(file).unwrap();
-    let table = read(&bytes);
+    let table = read(arch, &bytes);
     let elf = object::File::parse(bytes.as_slice()).unwrap();
     let offset = |address: u64| {
         elf.segments().find_map(|segment| {
@@ -156,37 +188,60 @@ fn compare(file: &str) -> (usize, usize) {
             (inside < size).then_some((start + inside) as u32)
         })
     };
-    let expected = expected(file);
-    let mut beyond_rules = 0;
+    let expected = expected(arch, file);
+    let mut compared = Compared::default();
     for row in &expected {
         let at = offset(row.address).unwrap();
         let behind = table.rows.partition_point(|row| row.start <= at);
         let rule = &table.rules[usize::from(table.rows[behind - 1].rule)];
+        compared.rows += 1;
+        compared.ends += usize::from(rule.ra == ra::END);
         if is_beyond_rules(rule, row) {
-            beyond_rules += 1;
+            compared.beyond_rules += 1;
         } else {
-            assert!(agrees(rule, row), "{file}: {row:x?} but {rule:?}");
+            assert!(agrees(arch, rule, row), "{file}: {row:x?} but {rule:?}");
         }
     }
-    (expected.len(), beyond_rules)
+    compared
 }
 
 /// CFA, frame pointer and return address are `readelf`'s at every row of the C library and of
 /// Python; of all rows only the few in `longjmp`, which sets the stack pointer, are beyond rules.
 #[test]
 fn every_row_is_what_readelf_says() {
-    let libc = compare("/lib/x86_64-linux-gnu/libc.so.6");
-    assert!(libc.0 > 20_000 && libc.1 <= 8, "{libc:?}");
-    let python = compare("/usr/bin/python3");
-    assert!(python.0 > 20_000 && python.1 == 0, "{python:?}");
+    let libc = compare(&X86_64, "/lib/x86_64-linux-gnu/libc.so.6");
+    assert!(libc.rows > 20_000 && libc.beyond_rules <= 8, "{libc:?}");
+    let python = compare(&X86_64, "/usr/bin/python3");
+    assert!(
+        python.rows > 20_000 && python.beyond_rules == 0,
+        "{python:?}"
+    );
+}
+
+/// The same for arm64's C library and loader, on whichever machine: a return address that no row
+/// tells of is in the link register, unless the row says that there is none, as few do.
+#[test]
+fn every_row_of_arm64_is_what_readelf_says() {
+    let folder = "/usr/aarch64-linux-gnu/lib";
+    let libc = compare(&AARCH64, &format!("{folder}/libc.so.6"));
+    assert!(libc.rows > 15_000 && libc.beyond_rules <= 8, "{libc:?}");
+    assert!((1..=4).contains(&libc.ends), "{libc:?}");
+    let loader = compare(&AARCH64, &format!("{folder}/ld-linux-aarch64.so.1"));
+    assert!(
+        loader.rows > 1_000 && loader.beyond_rules <= 8,
+        "{loader:?}"
+    );
 }
 
 /// The same for OpenSSL's library, whose assembly code has the oddest descriptions; only those that
 /// multiply a register are not understood.
 #[test]
 fn odd_rows_are_what_readelf_says() {
-    let crypto = compare("/lib/x86_64-linux-gnu/libcrypto.so.3");
-    assert!(crypto.0 > 20_000 && crypto.1 <= 8, "{crypto:?}");
+    let crypto = compare(&X86_64, "/lib/x86_64-linux-gnu/libcrypto.so.3");
+    assert!(
+        crypto.rows > 20_000 && crypto.beyond_rules <= 8,
+        "{crypto:?}"
+    );
 }
 
 /// A library with call frame information for debuggers only, in `.debug_frame`, has the rows of it.
@@ -213,6 +268,6 @@ fn rows_come_from_debug_frame_too() {
             .is_some_and(|section| section.size() > 0)
     };
     assert!(has(".debug_frame") && !has(".eh_frame"));
-    let rows = compare(library.to_str().unwrap());
-    assert!(rows.0 >= 3 && rows.1 == 0, "{rows:?}");
+    let rows = compare(&X86_64, library.to_str().unwrap());
+    assert!(rows.rows >= 3 && rows.beyond_rules == 0, "{rows:?}");
 }

@@ -14,7 +14,7 @@ use std::{
 use abi::{
     reasons::StackEnd,
     unwind::{
-        Caller, Registers, Rule, step,
+        Caller, Machine, Registers, Rule, step,
         table::{PAGE_BITS, find},
     },
 };
@@ -85,7 +85,7 @@ impl Tables {
         let mut addresses = Vec::new();
         loop {
             let rule = self.rule(at.registers.pc - u64::from(at.is_return));
-            match step(&at.registers, &rule, |_| None, read) {
+            match step(&Machine::NATIVE, &at.registers, &rule, |_| None, read) {
                 Ok(caller) => at = caller,
                 Err(end) => return (addresses, end),
             }
@@ -126,8 +126,13 @@ fn registers_here() -> Registers {
             options(nomem, nostack, preserves_flags),
         );
     }
-    let bx_at = Registers::UNKNOWN;
-    Registers { pc, sp, fp, bx_at }
+    let followed_at = Registers::UNKNOWN;
+    Registers {
+        pc,
+        sp,
+        fp,
+        followed_at,
+    }
 }
 
 type Trace = extern "C" fn(*mut c_void, *mut c_void) -> c_int;

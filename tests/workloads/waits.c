@@ -1,7 +1,7 @@
 /* waits MILLISECONDS: threads that wait for that long, each in functions of its own, and measure each
- * wait around the call that waits, less what the call takes of the CPU: sleeping, for a condition, for a
- * pipe, for a time in poll, for a mutex, and for other threads. Prints each function's name, how often it
- * waited and for how many ns. */
+ * wait around the call that waits: sleeping, for a condition, for a pipe, for a time in poll, for a mutex,
+ * and for other threads. Prints each function's name, how often it waited, for how many ns, and how many
+ * of these the call took of the CPU. */
 #include "common.h"
 #include <poll.h>
 #include <pthread.h>
@@ -13,7 +13,7 @@ enum { NANOSLEEP, CONDITION, READ, POLL, MUTEX, JOIN, FUNCTIONS };
 static const char *const names[] = {"in_nanosleep", "in_condition", "in_read",
                                     "in_poll",      "in_mutex",     "in_join"};
 static struct {
-    uint64_t waits, ns;
+    uint64_t waits, ns, ran_ns;
 } truth[FUNCTIONS];
 static uint64_t end_ns;
 static int wake_up[2], silent[2];
@@ -27,18 +27,15 @@ static void sleep_for(uint64_t ns)
     nanosleep(&time, NULL);
 }
 
-static inline __attribute__((always_inline)) uint64_t off_cpu_ns(void)
-{
-    return clock_ns(CLOCK_MONOTONIC) - clock_ns(CLOCK_THREAD_CPUTIME_ID);
-}
-
 /* Measures the statement in the function that it stands in. */
-#define MEASURED(function, statement)                \
-    do {                                             \
-        uint64_t begin_ns = off_cpu_ns();            \
-        statement;                                   \
-        truth[function].ns += off_cpu_ns() - begin_ns; \
-        truth[function].waits++;                     \
+#define MEASURED(function, statement)                                                    \
+    do {                                                                                 \
+        uint64_t begin_ns = clock_ns(CLOCK_MONOTONIC);                                   \
+        uint64_t ran_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);                             \
+        statement;                                                                       \
+        truth[function].ran_ns += clock_ns(CLOCK_THREAD_CPUTIME_ID) - ran_ns;            \
+        truth[function].ns += clock_ns(CLOCK_MONOTONIC) - begin_ns;                      \
+        truth[function].waits++;                                                         \
     } while (0)
 
 NOINLINE void in_nanosleep(void)
@@ -159,7 +156,7 @@ int main(int argc, char **argv)
     others_run = 0;
     pthread_join(waker, NULL);
     for (int index = 0; index < FUNCTIONS; index++)
-        printf("%s %llu %llu\n", names[index], (unsigned long long)truth[index].waits,
-               (unsigned long long)truth[index].ns);
+        printf("%s %llu %llu %llu\n", names[index], (unsigned long long)truth[index].waits,
+               (unsigned long long)truth[index].ns, (unsigned long long)truth[index].ran_ns);
     return 0;
 }

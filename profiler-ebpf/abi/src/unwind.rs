@@ -3,11 +3,13 @@
 //! All of it is pure: memory, registers and table blocks come in as closures. The kernel programs
 //! and the tests run the same code.
 
+mod machine;
 mod registers;
 mod rule;
 mod step;
 pub mod table;
 
-pub use registers::{Registers, dwarf};
-pub use rule::{Rule, bx, cfa, fp, ra};
+pub use machine::Machine;
+pub use registers::Registers;
+pub use rule::{Rule, cfa, followed, fp, ra};
 pub use step::{Caller, step};

@@ -1,16 +1,17 @@
 //! Registers as arm64 kernels save them.
 
-use abi::unwind::Registers;
+use abi::unwind::{Machine, Registers};
 pub(crate) use aya_ebpf::bindings::user_pt_regs as Saved;
 
 use crate::{kernel::config, maps::LEAF_REGISTERS};
+
+/// How the machine's frames are left.
+pub(crate) const MACHINE: Machine = Machine::AARCH64;
 
 /// The exception level in the lowest four bits of `pstate`: 0 is user mode.
 const EXCEPTION_LEVEL: u64 = 0xf;
 /// Set in `pstate` where 32-bit code runs, `PSR_MODE32_BIT`.
 const IS_32_BIT: u64 = 0x10;
-/// The number of the frame pointer among the general registers.
-const FRAME_POINTER: usize = 29;
 
 /// What code was running: its `pstate`.
 #[derive(Clone, Copy)]
@@ -39,20 +40,28 @@ pub(crate) unsafe fn mode(regs: *const Saved) -> Mode {
     Mode(unsafe { (&raw const (*regs).pstate).read_volatile() })
 }
 
-/// The registers that a walk begins with. The general ones are not left in the second argument: no
-/// file has an unwind table on this architecture, and only a table's row asks for them.
+/// Leaves general registers in `$leaf` by their numbers, which are DWARF's too.
+macro_rules! leave {
+    ($leaf:expr, $regs:ident, $($number:literal)+) => {
+        $($leaf[$number] = (&raw const (*$regs).regs[$number]).read_volatile();)+
+    };
+}
+
+/// The registers that a walk begins with; leaves the general ones in `leaf`.
 ///
 /// # Safety
 /// The registers can be read.
 #[inline(always)]
-pub(crate) unsafe fn take(regs: *const Saved, _leaf: &mut [u64; LEAF_REGISTERS]) -> Registers {
+pub(crate) unsafe fn take(regs: *const Saved, leaf: &mut [u64; LEAF_REGISTERS]) -> Registers {
     // SAFETY: the caller says so; volatile as above.
     unsafe {
+        leave!(leaf, regs, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15
+            16 17 18 19 20 21 22 23 24 25 26 27 28 29 30);
         Registers {
             pc: (&raw const (*regs).pc).read_volatile(),
             sp: (&raw const (*regs).sp).read_volatile(),
-            fp: (&raw const (*regs).regs[FRAME_POINTER]).read_volatile(),
-            bx_at: Registers::OWN,
+            fp: leaf[MACHINE.frame_pointer as usize],
+            followed_at: Registers::OWN,
         }
     }
 }

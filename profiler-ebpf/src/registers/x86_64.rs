@@ -1,9 +1,12 @@
 //! Registers as x86-64 kernels save them.
 
-use abi::unwind::Registers;
+use abi::unwind::{Machine, Registers};
 pub(crate) use aya_ebpf::bindings::pt_regs as Saved;
 
 use crate::maps::LEAF_REGISTERS;
+
+/// How the machine's frames are left.
+pub(crate) const MACHINE: Machine = Machine::X86_64;
 
 /// The privilege level in the lowest two bits of a code segment: 3 is user mode.
 const USER_MODE: u64 = 3;
@@ -65,7 +68,7 @@ pub(crate) unsafe fn take(regs: *const Saved, leaf: &mut [u64; LEAF_REGISTERS]) 
             pc: load!(regs, rip),
             sp: load!(regs, rsp),
             fp: load!(regs, rbp),
-            bx_at: Registers::OWN,
+            followed_at: Registers::OWN,
         }
     }
 }

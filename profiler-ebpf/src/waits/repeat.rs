@@ -12,7 +12,7 @@
 use abi::{
     reasons::StackEnd,
     samples::StackHash,
-    unwind::{Registers, Rule, cfa, dwarf, fp, ra},
+    unwind::{Registers, Rule, cfa, fp, ra},
 };
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel};
 use core::ffi::c_void;
@@ -22,6 +22,7 @@ use crate::{
     frames::{self, Own},
     mapping::Space,
     maps::Scratch,
+    registers::MACHINE,
     sample,
 };
 
@@ -165,10 +166,12 @@ impl Trail {
     /// The walk went from a frame to its caller.
     #[inline(always)]
     pub(crate) fn went(&mut self, rule: &Rule, from: &Registers, to: &Registers) {
-        let by_fp = rule.cfa_register == dwarf::FRAME_POINTER;
+        let by_fp = rule.cfa_register == MACHINE.frame_pointer;
         let is_plain = rule.cfa == cfa::REGISTER || rule.cfa == cfa::FRAME_POINTER;
+        // Where a call leaves nothing on the stack, a frame's place does not decide its caller's.
         if !is_plain
-            || !(by_fp || rule.cfa_register == dwarf::STACK_POINTER)
+            || MACHINE.has_link
+            || !(by_fp || rule.cfa_register == MACHINE.stack_pointer)
             || rule.ra != ra::AT_CFA
         {
             self.is_lost = 1;

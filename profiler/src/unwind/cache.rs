@@ -234,7 +234,7 @@ fn encode_rule(rule: &Rule) -> [u8; RULE_BYTES] {
         rule.cfa_add,
         rule.fp_offset,
         rule.ra_offset,
-        rule.bx_offset,
+        rule.followed_offset,
     ];
     for (place, number) in bytes[4..].chunks_exact_mut(4).zip(numbers) {
         place.copy_from_slice(&number.to_le_bytes());
@@ -245,7 +245,7 @@ fn encode_rule(rule: &Rule) -> [u8; RULE_BYTES] {
 fn decode_rule(bytes: &[u8]) -> Option<Rule> {
     let (&[cfa, cfa_register, fp, ra], rest) = bytes.split_first_chunk()?;
     let (words, _) = rest.as_chunks();
-    let &[cfa_offset, cfa_add, fp_offset, ra_offset, bx_offset] = words.first_chunk()?;
+    let &[cfa_offset, cfa_add, fp_offset, ra_offset, followed_offset] = words.first_chunk()?;
     Some(Rule {
         cfa,
         cfa_register,
@@ -255,7 +255,7 @@ fn decode_rule(bytes: &[u8]) -> Option<Rule> {
         cfa_add: i32::from_le_bytes(cfa_add),
         fp_offset: i32::from_le_bytes(fp_offset),
         ra_offset: i32::from_le_bytes(ra_offset),
-        bx_offset: i32::from_le_bytes(bx_offset),
+        followed_offset: i32::from_le_bytes(followed_offset),
     })
 }
 

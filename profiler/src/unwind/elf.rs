@@ -1,9 +1,10 @@
 //! What is read of an ELF file for its unwind table: segments of code, call frame information and
 //! the procedure linkage tables.
 
+use abi::unwind::Machine;
 use object::{
     Endianness,
-    elf::{self, EM_X86_64, FileHeader64, PF_X, PT_LOAD, SHF_COMPRESSED},
+    elf::{self, FileHeader64, PF_X, PT_LOAD, SHF_COMPRESSED},
     read::{
         ReadRef,
         elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable},
@@ -63,10 +64,10 @@ pub(super) struct Parts<'data> {
 type Header = FileHeader64<Endianness>;
 
 impl<'data> Parts<'data> {
-    pub(super) fn read<R: ReadRef<'data>>(data: R) -> Result<Self, Error> {
+    pub(super) fn read<R: ReadRef<'data>>(machine: &Machine, data: R) -> Result<Self, Error> {
         let header = Header::parse(data).map_err(|_not_elf| Error::NotElf)?;
         let endian = header.endian().map_err(|_not_elf| Error::NotElf)?;
-        if endian != Endianness::Little || header.e_machine(endian) != EM_X86_64 {
+        if endian != Endianness::Little || header.e_machine(endian).0 != machine.elf {
             return Err(Error::Foreign);
         }
         let length = data.len().map_err(|()| Error::Headers)?;

@@ -6,9 +6,10 @@
 
 use std::collections::HashMap;
 
+use abi::unwind::Machine;
 use gimli::{
     BaseAddresses, CommonInformationEntry, DebugFrame, EhFrame, EndianSlice, FrameDescriptionEntry,
-    LittleEndian, UnwindSection,
+    LittleEndian, UnwindSection, Vendor,
 };
 
 pub(super) type Reader<'data> = EndianSlice<'data, LittleEndian>;
@@ -33,17 +34,20 @@ pub(super) struct Entries<'data, Section> {
 
 impl<'data> Entries<'data, EhFrame<Reader<'data>>> {
     /// The entries of `.eh_frame`, which is loaded at `address`.
-    pub(super) fn of_eh_frame(bytes: &'data [u8], address: u64) -> Self {
+    pub(super) fn of_eh_frame(machine: &Machine, bytes: &'data [u8], address: u64) -> Self {
         let bases = BaseAddresses::default().set_eh_frame(address);
-        Self::new(EhFrame::new(bytes, LittleEndian), bases, bytes)
+        let mut section = EhFrame::new(bytes, LittleEndian);
+        section.set_vendor(vendor(machine));
+        Self::new(section, bases, bytes)
     }
 }
 
 impl<'data> Entries<'data, DebugFrame<Reader<'data>>> {
     /// The entries of `.debug_frame`.
-    pub(super) fn of_debug_frame(bytes: &'data [u8]) -> Self {
+    pub(super) fn of_debug_frame(machine: &Machine, bytes: &'data [u8]) -> Self {
         let mut section = DebugFrame::new(bytes, LittleEndian);
         section.set_address_size(8);
+        section.set_vendor(vendor(machine));
         Self::new(section, BaseAddresses::default(), bytes)
     }
 }
@@ -106,6 +110,15 @@ impl<'data, Section: UnwindSection<Reader<'data>>> Entries<'data, Section> {
             Ok(cie)
         });
         fde.map(Some).map_err(|_damage| Damaged)
+    }
+}
+
+/// Whose instructions there may be besides DWARF's: AArch64 has one that says that the return address
+/// is signed.
+fn vendor(machine: &Machine) -> Vendor {
+    match *machine {
+        Machine::AARCH64 => Vendor::AArch64,
+        _ => Vendor::Default,
     }
 }
 

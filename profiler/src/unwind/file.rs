@@ -3,6 +3,7 @@
 
 use std::fs::File;
 
+use abi::unwind::Machine;
 use symbolizer::BoundedFile;
 
 use super::rows::{self, Error, FileRows};
@@ -11,12 +12,12 @@ use super::rows::{self, Error, FileRows};
 /// that is searched, and headers.
 const BUDGET_BYTES: u64 = (256 + 32 + 16) << 20;
 
-/// Reads the rows of a file.
+/// Reads the rows of a file of this machine.
 ///
 /// # Errors
 /// As [`rows::read`]; what cannot be read of the file counts as lying outside of it.
 pub fn read(file: &File) -> Result<FileRows, Error> {
-    rows::read(&BoundedFile::new(file, BUDGET_BYTES))
+    rows::read(&Machine::NATIVE, &BoundedFile::new(file, BUDGET_BYTES))
 }
 
 #[cfg(test)]
@@ -33,7 +34,7 @@ mod tests {
     fn a_file_is_its_bytes() {
         let file = File::open("/bin/true").unwrap();
         let bytes = fs::read("/bin/true").unwrap();
-        assert_eq!(read(&file), rows::read(bytes.as_slice()));
+        assert_eq!(read(&file), rows::read(&Machine::NATIVE, bytes.as_slice()));
         assert!(matches!(read(&file), Ok(FileRows::Rows(..))));
     }
 

@@ -1,7 +1,7 @@
 //! Code that no function's description covers and that is known by its bytes: procedure linkage
 //! tables, which some linkers do not describe, and the code to which signal handlers return.
 
-use abi::unwind::{Rule, cfa, dwarf, table::rule_number};
+use abi::unwind::{Machine, Rule, cfa, table::rule_number};
 use object::read::ReadRef;
 
 use super::{
@@ -9,15 +9,19 @@ use super::{
     rules::RuleSet,
 };
 
-/// `mov $15, %rax; syscall`: `rt_sigreturn`, as C libraries write it.
-const SIGNAL_RETURN: [u8; 9] = [0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
+/// `mov $15, %rax; syscall`: x86-64's `rt_sigreturn`, as C libraries write it.
+const SYSCALL_15: &[u8] = &[0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
+/// `mov x8, #139; svc #0`: AArch64's, as the vdso and C libraries have it.
+const SVC_139: &[u8] = &[0x68, 0x11, 0x80, 0xd2, 0x01, 0, 0, 0xd4];
 /// The most code that is searched for it. A C library is less, and so is a program that has one in
 /// it and no descriptions.
 const MAX_SEARCHED_BYTES: u64 = 32 << 20;
 /// More such places than any file has.
 const MAX_SIGNAL_RETURNS: usize = 64;
-/// The size of an entry of a procedure linkage table.
+/// The size of an entry, and of the header, of a procedure linkage table of x86-64.
 const PLT_ENTRY: u64 = 16;
+/// The size of the header of one of AArch64.
+const LINK_PLT_HEADER: u64 = 32;
 /// `push`, the instruction after which an entry has pushed a word, with its operand's 4 bytes.
 const PUSH: u8 = 0x68;
 
@@ -32,6 +36,7 @@ pub(super) struct Patch {
 
 /// Rules for code that may have no description, in the order of the file.
 pub(super) fn patches<'data, R: ReadRef<'data>>(
+    machine: &Machine,
     data: R,
     parts: &Parts<'_>,
     has_signal: bool,
@@ -43,17 +48,32 @@ pub(super) fn patches<'data, R: ReadRef<'data>>(
             segment.offset <= plt.offset && plt.size <= segment.end().saturating_sub(plt.offset)
         };
         if parts.segments.iter().any(is_code) {
-            add_plt(&mut patches, data, plt, rules);
+            let mut add = |(start, end, rule): (u64, u64, Rule)| {
+                if let Some(rule) = rules.intern(rule) {
+                    patches.push(Patch {
+                        start: (plt.offset + start) as u32,
+                        end: (plt.offset + end.min(plt.size)) as u32,
+                        rule,
+                    });
+                }
+            };
+            match machine.has_link {
+                true => link_plt(machine, data, plt).into_iter().for_each(&mut add),
+                false => pushing_plt(machine, data, plt)
+                    .into_iter()
+                    .for_each(&mut add),
+            }
         }
     }
     if !has_signal {
-        add_signal_returns(&mut patches, data, &parts.segments);
+        patches.extend(signal_returns(machine, data, &parts.segments));
     }
     patches.sort_by_key(|patch| patch.start);
     patches
 }
 
-/// The rows of a procedure linkage table, by its first bytes.
+/// The rows of a procedure linkage table of x86-64, by its first bytes: from where to where in the
+/// table, and which rule.
 ///
 /// With a header, which is what an entry jumps to after it has pushed a number:
 ///
@@ -66,42 +86,64 @@ pub(super) fn patches<'data, R: ReadRef<'data>>(
 /// ```
 ///
 /// Without one, entries only jump.
-fn add_plt<'data, R: ReadRef<'data>>(
-    patches: &mut Vec<Patch>,
+fn pushing_plt<'data, R: ReadRef<'data>>(
+    machine: &Machine,
     data: R,
     plt: &Plt,
-    rules: &mut RuleSet,
-) {
+) -> Vec<(u64, u64, Rule)> {
     let read = |offset, size| data.read_bytes_at(plt.offset + offset, size).unwrap_or(&[]);
-    let mut add = |start: u64, end: u64, rule: Rule| {
-        if let Some(rule) = rules.intern(rule) {
-            patches.push(Patch {
-                start: (plt.offset + start) as u32,
-                end: (plt.offset + end.min(plt.size)) as u32,
-                rule,
-            });
-        }
-    };
+    let sp = |offset| Rule::register(machine.stack_pointer, offset);
     match read(0, PLT_ENTRY.min(plt.size)) {
         [0xff, 0x35, ..] if plt.size >= 2 * PLT_ENTRY => {
             let Some(pushed_from) = pushed_from(read(PLT_ENTRY, PLT_ENTRY)) else {
-                return;
+                return Vec::new();
             };
-            let sp = dwarf::STACK_POINTER;
             let entry = Rule {
                 cfa: cfa::PLT,
                 cfa_add: pushed_from,
-                ..Rule::register(sp, 8)
+                ..sp(8)
             };
-            add(0, 6, Rule::register(sp, 16));
-            add(6, PLT_ENTRY, Rule::register(sp, 24));
-            add(PLT_ENTRY, plt.size, entry);
+            vec![
+                (0, 6, sp(16)),
+                (6, PLT_ENTRY, sp(24)),
+                (PLT_ENTRY, plt.size, entry),
+            ]
         }
         // `jmp *function`, or `endbr64` before it.
-        [0xff, 0x25, ..] | [0xf3, 0x0f, 0x1e, 0xfa, ..] => {
-            add(0, plt.size, Rule::register(dwarf::STACK_POINTER, 8));
+        [0xff, 0x25, ..] | [0xf3, 0x0f, 0x1e, 0xfa, ..] => vec![(0, plt.size, sp(8))],
+        _ => Vec::new(),
+    }
+}
+
+/// The rows of a procedure linkage table of AArch64. Entries leave the stack and `x30` alone; the
+/// header, which is there where functions are looked up at their first call, begins with a push:
+///
+/// ```text
+///  0  stp x16, x30, [sp, #-16]!   CFA = sp         perhaps `bti c` before it
+///  4  …                           CFA = sp + 16    x30 is saved at CFA - 8
+/// 32  …                           CFA = sp         each entry
+/// ```
+fn link_plt<'data, R: ReadRef<'data>>(
+    machine: &Machine,
+    data: R,
+    plt: &Plt,
+) -> Vec<(u64, u64, Rule)> {
+    const PUSH_LINK: u32 = 0xa9bf_7bf0;
+    let link = Rule::link(machine);
+    let first = data.read_bytes_at(plt.offset, LINK_PLT_HEADER.min(plt.size));
+    let (words, _) = first.unwrap_or(&[]).as_chunks();
+    let is_push = |word: &[u8; 4]| u32::from_le_bytes(*word) == PUSH_LINK;
+    match words.iter().take(2).position(is_push) {
+        Some(before) => {
+            let pushed = 4 * (before as u64 + 1);
+            let header = Rule::register(machine.stack_pointer, 16);
+            vec![
+                (0, pushed, link),
+                (pushed, LINK_PLT_HEADER, header),
+                (LINK_PLT_HEADER, plt.size, link),
+            ]
         }
-        _ => {}
+        None => vec![(0, plt.size, link)],
     }
 }
 
@@ -114,31 +156,38 @@ fn pushed_from(entry: &[u8]) -> Option<i32> {
     }
 }
 
-fn add_signal_returns<'data, R: ReadRef<'data>>(
-    patches: &mut Vec<Patch>,
+/// The places to which signal handlers return.
+pub(super) fn signal_returns<'data, R: ReadRef<'data>>(
+    machine: &Machine,
     data: R,
     segments: &[Segment],
-) {
+) -> Vec<Patch> {
     let code_bytes: u64 = segments.iter().map(|segment| segment.size).sum();
     if code_bytes > MAX_SEARCHED_BYTES {
-        return;
+        return Vec::new();
     }
+    let instructions = match *machine {
+        Machine::AARCH64 => SVC_139,
+        _ => SYSCALL_15,
+    };
+    let mut patches = Vec::new();
     for segment in segments {
         let code = data.read_bytes_at(segment.offset, segment.size);
         let places = code
             .unwrap_or(&[])
-            .windows(SIGNAL_RETURN.len())
+            .windows(instructions.len())
             .enumerate()
-            .filter(|(_, window)| *window == SIGNAL_RETURN)
+            .filter(|(_, window)| *window == instructions)
             .take(MAX_SIGNAL_RETURNS);
         for (place, _) in places {
             let start = segment.offset + place as u64;
             patches.push(Patch {
                 // A handler's return address is the first byte, and is looked up less one.
                 start: start.saturating_sub(1).max(segment.offset) as u32,
-                end: (start + SIGNAL_RETURN.len() as u64) as u32,
+                end: (start + instructions.len() as u64) as u32,
                 rule: rule_number::SIGNAL,
             });
         }
     }
+    patches
 }

@@ -3,7 +3,7 @@
 //! The file may be hostile: whatever its bytes are, the work, the memory and the rows are bounded,
 //! and what is damaged costs no more than itself.
 
-use abi::unwind::Rule;
+use abi::unwind::{Machine, Rule};
 use object::read::ReadRef;
 
 use super::{
@@ -87,7 +87,7 @@ pub enum Error {
     #[error("failed to read the file as a 64-bit ELF file")]
     NotElf,
     /// It is for another machine.
-    #[error("failed to use an ELF file that is not for x86-64")]
+    #[error("failed to use an ELF file of another machine")]
     Foreign,
     /// Headers lie outside the file.
     #[error("failed to read the headers, which lie outside the file")]
@@ -100,18 +100,20 @@ pub enum Error {
     TooLarge,
 }
 
-/// Reads the rows of a file: a slice of its bytes, or a reader with bounds of its own.
+/// Reads the rows of a file for a machine: a slice of its bytes, or a reader with bounds of its own.
 ///
 /// # Errors
 /// The file is none that could have rows, or its headers are damaged.
-pub fn read<'data, R: ReadRef<'data>>(data: R) -> Result<FileRows, Error> {
-    let parts = Parts::read(data)?;
+pub fn read<'data, R: ReadRef<'data>>(machine: &Machine, data: R) -> Result<FileRows, Error> {
+    let parts = Parts::read(machine, data)?;
     let evaluated = match parts.cfi {
         Cfi::None => return Ok(FileRows::NoCfi),
-        Cfi::EhFrame { bytes, address } => {
-            evaluate(&parts, || Entries::of_eh_frame(bytes, address))
+        Cfi::EhFrame { bytes, address } => evaluate(machine, &parts, || {
+            Entries::of_eh_frame(machine, bytes, address)
+        }),
+        Cfi::DebugFrame { bytes } => {
+            evaluate(machine, &parts, || Entries::of_debug_frame(machine, bytes))
         }
-        Cfi::DebugFrame { bytes } => evaluate(&parts, || Entries::of_debug_frame(bytes)),
     };
     let Evaluated {
         mut spans,
@@ -123,39 +125,41 @@ pub fn read<'data, R: ReadRef<'data>>(data: R) -> Result<FileRows, Error> {
     if spans.list.is_empty() && counts == Counts::default() {
         return Ok(FileRows::NoCfi);
     }
-    let patches = gaps::patches(data, &parts, has_signal, &mut rules);
+    let patches = gaps::patches(machine, data, &parts, has_signal, &mut rules);
     let rows = spans::put_together(&mut spans, &patches, &mut counts);
     let rules = rules.into_rules();
     Ok(FileRows::Rows(Rows { rows, rules }, counts))
 }
 
-/// Evaluates all descriptions, and once more where a frame is found by `rbx`: then every rule of the
-/// file has to tell where that is. Few files have such frames, and in the others the rules would be
+/// Evaluates all descriptions, and once more where a frame is found by the followed register: then
+/// every rule of the file has to tell where that is. Few files have such frames, and in the others the rules would be
 /// many more for nothing.
 fn evaluate<'data, Section>(
+    machine: &Machine,
     parts: &Parts<'_>,
     entries: impl Fn() -> Entries<'data, Section>,
 ) -> Evaluated
 where
     Section: gimli::UnwindSection<super::entries::Reader<'data>>,
 {
-    let evaluated = evaluate_once(parts, entries(), false);
-    if evaluated.needs_bx {
-        evaluate_once(parts, entries(), true)
+    let evaluated = evaluate_once(machine, parts, entries(), false);
+    if evaluated.needs_followed {
+        evaluate_once(machine, parts, entries(), true)
     } else {
         evaluated
     }
 }
 
 fn evaluate_once<'data, Section>(
+    machine: &Machine,
     parts: &Parts<'_>,
     mut entries: Entries<'data, Section>,
-    follows_bx: bool,
+    follows: bool,
 ) -> Evaluated
 where
     Section: gimli::UnwindSection<super::entries::Reader<'data>>,
 {
-    let mut evaluator = Evaluator::new(&parts.segments, follows_bx);
+    let mut evaluator = Evaluator::new(machine, &parts.segments, follows);
     while let Some(fde) = entries.next_fde() {
         match fde {
             Ok(fde) => evaluator.add(&entries.section, &entries.bases, &fde),

@@ -2,18 +2,20 @@
 
 use std::collections::HashMap;
 
-use abi::unwind::{Rule, table::rule_number};
+use abi::unwind::{Machine, Rule, table::rule_number};
 
 /// The most rules of a set, those of every table included: numbers have 16 bits.
 pub const MAX_RULES: usize = 1 << 16;
 
-/// The rules that every set begins with, by [`rule_number`].
-const RESERVED: [Rule; rule_number::FIRST_FREE as usize] = [
-    Rule::NONE,
-    Rule::FRAME_POINTER,
-    Rule::SIGNAL,
-    Rule::UNSUPPORTED,
-];
+/// The rules that every set of a machine begins with, by [`rule_number`].
+const fn reserved(machine: &Machine) -> [Rule; rule_number::FIRST_FREE as usize] {
+    [
+        Rule::NONE,
+        Rule::frame_pointer(machine),
+        Rule::signal(machine),
+        Rule::UNSUPPORTED,
+    ]
+}
 
 /// Distinct rules, numbered in the order in which they came.
 #[derive(Clone, Debug)]
@@ -24,16 +26,24 @@ pub struct RuleSet {
 }
 
 impl Default for RuleSet {
+    /// A set for this machine.
     fn default() -> Self {
-        RuleSet {
-            rules: RESERVED.to_vec(),
-            numbers: RESERVED.into_iter().zip(0..).collect(),
-            last: (Rule::NONE, rule_number::NONE),
-        }
+        Self::new(&Machine::NATIVE)
     }
 }
 
 impl RuleSet {
+    /// A set with the reserved rules alone.
+    #[must_use]
+    pub fn new(machine: &Machine) -> Self {
+        let reserved = reserved(machine);
+        RuleSet {
+            rules: reserved.to_vec(),
+            numbers: reserved.into_iter().zip(0..).collect(),
+            last: (Rule::NONE, rule_number::NONE),
+        }
+    }
+
     /// The number of a rule, a new one where it has none; `None` where all numbers are given.
     pub fn intern(&mut self, rule: Rule) -> Option<u16> {
         if self.last.0 == rule {
@@ -74,8 +84,9 @@ mod tests {
     /// Equal rules share a number, and the reserved ones have theirs from the beginning.
     #[test]
     fn equal_rules_share_a_number() {
-        let mut set = RuleSet::default();
-        assert_eq!(set.intern(Rule::SIGNAL), Some(rule_number::SIGNAL));
+        let mut set = RuleSet::new(&Machine::X86_64);
+        let signal = Rule::signal(&Machine::X86_64);
+        assert_eq!(set.intern(signal), Some(rule_number::SIGNAL));
         let first = set.intern(Rule::register(7, 8));
         assert_eq!(first, Some(rule_number::FIRST_FREE));
         assert_ne!(set.intern(Rule::register(7, 16)), first);

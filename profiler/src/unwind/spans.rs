@@ -2,7 +2,7 @@
 //!
 //! Functions are sorted and not rows, of which there are ten times as many.
 
-use abi::unwind::{dwarf, table::rule_number};
+use abi::unwind::{Machine, table::rule_number};
 use gimli::{
     BaseAddresses, Register, RegisterRule, UnwindContext, UnwindContextStorage, UnwindSection,
     UnwindTableRow,
@@ -57,15 +57,16 @@ pub(super) struct Evaluated {
     pub(super) counts: Counts,
     /// Whether a function is described to which signal handlers return.
     pub(super) has_signal: bool,
-    /// Whether a frame is found by `rbx`.
-    pub(super) needs_bx: bool,
+    /// Whether a frame is found by the followed register.
+    pub(super) needs_followed: bool,
 }
 
 /// Evaluates one function after the other.
 pub(super) struct Evaluator<'a> {
     pub(super) evaluated: Evaluated,
+    machine: &'a Machine,
     segments: &'a [Segment],
-    follows_bx: bool,
+    follows: bool,
     context: Box<UnwindContext<usize, Storage>>,
     work_bytes: u64,
 }
@@ -86,11 +87,15 @@ impl Place {
 }
 
 impl<'a> Evaluator<'a> {
-    pub(super) fn new(segments: &'a [Segment], follows_bx: bool) -> Self {
+    pub(super) fn new(machine: &'a Machine, segments: &'a [Segment], follows: bool) -> Self {
         Evaluator {
-            evaluated: Evaluated::default(),
+            evaluated: Evaluated {
+                rules: RuleSet::new(machine),
+                ..Evaluated::default()
+            },
+            machine,
             segments,
-            follows_bx,
+            follows,
             context: Box::new(UnwindContext::new_in()),
             work_bytes: 0,
         }
@@ -157,16 +162,17 @@ impl<'a> Evaluator<'a> {
             spans,
             rules,
             counts,
-            needs_bx,
+            needs_followed,
             ..
         } = &mut self.evaluated;
         let first_row = spans.rows.len();
         let mut translator = Translator {
+            machine: self.machine,
             section,
             encoding: fde.cie().encoding(),
             return_address: fde.cie().return_address_register(),
             unsupported: &mut counts.unsupported,
-            follows_bx: self.follows_bx,
+            follows: self.follows,
         };
         let mut table = fde
             .rows(section, bases, &mut self.context)
@@ -180,7 +186,7 @@ impl<'a> Evaluator<'a> {
             }
             counts.rows += 1;
             let rule = translator.rule(row);
-            *needs_bx |= rule.cfa_register == dwarf::BX;
+            *needs_followed |= rule.cfa_register == self.machine.followed;
             let number = rules.intern(rule).unwrap_or_else(|| {
                 translator.unsupported.rules_full += 1;
                 rule_number::UNSUPPORTED

@@ -3,10 +3,10 @@
 //! What no rule can say becomes [`Rule::UNSUPPORTED`] or a frame pointer that is not known, and is
 //! counted by its cause.
 
-use abi::unwind::{Rule, bx, cfa, dwarf, fp, ra};
+use abi::unwind::{Machine, Rule, cfa, followed, fp, ra};
 use gimli::{
     CfaRule, Encoding, Register, RegisterRule, UnwindContextStorage, UnwindExpression,
-    UnwindSection, UnwindTableRow, X86_64,
+    UnwindSection, UnwindTableRow,
 };
 
 use super::{
@@ -17,12 +17,13 @@ use super::{
 
 /// What a row is read with.
 pub(super) struct Translator<'a, Section> {
+    pub(super) machine: &'a Machine,
     pub(super) section: &'a Section,
     pub(super) encoding: Encoding,
     pub(super) return_address: Register,
     pub(super) unsupported: &'a mut Unsupported,
-    /// Whether rules tell of `rbx`, which makes for more of them.
-    pub(super) follows_bx: bool,
+    /// Whether rules tell of the followed register, which makes for more of them.
+    pub(super) follows: bool,
 }
 
 impl<'data, Section: UnwindSection<Reader<'data>>> Translator<'_, Section> {
@@ -42,18 +43,21 @@ impl<'data, Section: UnwindSection<Reader<'data>>> Translator<'_, Section> {
             return rule;
         }
         if !matches!(
-            row.register(X86_64::RSP),
+            row.register(number(self.machine.stack_pointer)),
             None | Some(RegisterRule::ValOffset(0))
         ) {
             self.unsupported.stack_pointer += 1;
             return Rule::UNSUPPORTED;
         }
-        let rule = self.with_frame_pointer(rule, row.register(X86_64::RBP));
-        let bx_offset = match self.follows_bx {
-            true => bx_offset(row.register(X86_64::RBX)),
-            false => bx::UNKNOWN,
+        let rule = self.with_frame_pointer(rule, row.register(number(self.machine.frame_pointer)));
+        let followed_offset = match self.follows && !self.machine.has_link {
+            true => self.followed_offset(row.register(number(self.machine.followed))),
+            false => followed::UNKNOWN,
         };
-        Rule { bx_offset, ..rule }
+        Rule {
+            followed_offset,
+            ..rule
+        }
     }
 
     fn cfa_of(&mut self, cfa: &CfaRule<usize>) -> Option<Rule> {
@@ -68,9 +72,9 @@ impl<'data, Section: UnwindSection<Reader<'data>>> Translator<'_, Section> {
             self.unsupported.cfa_expression += 1;
             return None;
         };
-        let rule = rule_of(shape);
+        let rule = self.rule_of(shape);
         match rule {
-            Some(rule) if !matches!(rule.cfa_register, 6 | 7) => {
+            Some(rule) if !self.is_carried(rule.cfa_register) => {
                 self.unsupported.leaf_only += 1;
             }
             Some(_) => {}
@@ -84,11 +88,17 @@ impl<'data, Section: UnwindSection<Reader<'data>>> Translator<'_, Section> {
     }
 
     fn with_return_address(&self, rule: Rule, saved: Option<RegisterRule<usize>>) -> Option<Rule> {
-        match saved? {
+        match saved.unwrap_or(RegisterRule::SameValue) {
+            // Nothing was done with it since the call. Few functions have a link register of their own.
+            RegisterRule::SameValue
+                if self.machine.has_link && self.is_general(self.return_address.0) =>
+            {
+                Some(in_register(rule, self.return_address))
+            }
             // The CFA of the outermost frame is of no use, so that all such rows are one rule.
             RegisterRule::Undefined => Some(Rule {
                 cfa: cfa::REGISTER,
-                cfa_register: dwarf::STACK_POINTER,
+                cfa_register: self.machine.stack_pointer,
                 ra: ra::END,
                 ..Rule::NONE
             }),
@@ -97,25 +107,26 @@ impl<'data, Section: UnwindSection<Reader<'data>>> Translator<'_, Section> {
                 ra_offset: i32::try_from(offset).ok()?,
                 ..rule
             }),
-            RegisterRule::Register(Register(register)) if is_general(register) => Some(Rule {
-                ra: ra::REGISTER,
-                ra_offset: register.into(),
-                ..rule
-            }),
+            RegisterRule::Register(register) if self.is_general(register.0) => {
+                Some(in_register(rule, register))
+            }
             _ => None,
         }
     }
 
     fn with_frame_pointer(&mut self, rule: Rule, saved: Option<RegisterRule<usize>>) -> Rule {
         let place = match saved {
-            None | Some(RegisterRule::SameValue | RegisterRule::Register(X86_64::RBP)) => {
+            None | Some(RegisterRule::SameValue) => Some((fp::SAME, 0)),
+            Some(RegisterRule::Register(register))
+                if register == number(self.machine.frame_pointer) =>
+            {
                 Some((fp::SAME, 0))
             }
             Some(RegisterRule::Undefined) => Some((fp::UNDEFINED, 0)),
             Some(RegisterRule::Offset(offset)) => at(fp::AT_CFA, offset),
             Some(RegisterRule::Expression(expression)) => self
                 .shape_of(&expression)
-                .and_then(|shape| saved_at(shape, &rule)),
+                .and_then(|shape| self.saved_at(shape, &rule)),
             Some(_) => None,
         };
         let (fp, fp_offset) = place.unwrap_or_else(|| {
@@ -128,65 +139,85 @@ impl<'data, Section: UnwindSection<Reader<'data>>> Translator<'_, Section> {
             ..rule
         }
     }
-}
 
-/// Where `rbx` is saved, as [`bx`] has it.
-fn bx_offset(saved: Option<RegisterRule<usize>>) -> i32 {
-    match saved {
-        None | Some(RegisterRule::SameValue | RegisterRule::Register(X86_64::RBX)) => bx::SAME,
-        Some(RegisterRule::Offset(offset)) => match i32::try_from(offset) {
-            Ok(offset) if offset != bx::SAME => offset,
-            _ => bx::UNKNOWN,
-        },
-        Some(_) => bx::UNKNOWN,
-    }
-}
-
-/// The CFA's part of a rule; `None` where a number is too large for it.
-fn rule_of(shape: Shape) -> Option<Rule> {
-    match shape {
-        Shape::Register { register, offset } => register_rule(register, offset),
-        Shape::Deref {
-            register,
-            offset,
-            add,
-        } => Some(Rule {
-            cfa: cfa::DEREF,
-            cfa_add: i32::try_from(add).ok()?,
-            ..register_rule(register, offset)?
-        }),
-        Shape::Plt { offset, threshold } => Some(Rule {
-            cfa: cfa::PLT,
-            cfa_add: i32::try_from(threshold).ok()?,
-            ..register_rule(dwarf::STACK_POINTER.into(), offset)?
-        }),
-    }
-}
-
-fn register_rule(register: u16, offset: i64) -> Option<Rule> {
-    let number = u8::try_from(register).ok()?;
-    let offset = i32::try_from(offset).ok()?;
-    is_general(register).then(|| Rule::register(number, offset))
-}
-
-fn is_general(register: u16) -> bool {
-    register <= dwarf::LAST_GENERAL.into()
-}
-
-/// Where an expression says that the frame pointer is saved: `[fp + offset]`, or `[sp + offset]`
-/// where the CFA is told from `sp` too.
-fn saved_at(shape: Shape, rule: &Rule) -> Option<(u8, i32)> {
-    let Shape::Register { register, offset } = shape else {
-        return None;
-    };
-    match u8::try_from(register).ok()? {
-        dwarf::FRAME_POINTER => at(fp::AT_FP, offset),
-        dwarf::STACK_POINTER
-            if rule.cfa == cfa::REGISTER && rule.cfa_register == dwarf::STACK_POINTER =>
-        {
-            at(fp::AT_CFA, offset.checked_sub(rule.cfa_offset.into())?)
+    /// Where the followed register is saved, as [`followed`] has it.
+    fn followed_offset(&self, saved: Option<RegisterRule<usize>>) -> i32 {
+        match saved {
+            None | Some(RegisterRule::SameValue) => followed::SAME,
+            Some(RegisterRule::Register(register)) if register == number(self.machine.followed) => {
+                followed::SAME
+            }
+            Some(RegisterRule::Offset(offset)) => match i32::try_from(offset) {
+                Ok(offset) if offset != followed::SAME => offset,
+                _ => followed::UNKNOWN,
+            },
+            Some(_) => followed::UNKNOWN,
         }
-        _ => None,
+    }
+
+    /// The CFA's part of a rule; `None` where a number is too large for it.
+    fn rule_of(&self, shape: Shape) -> Option<Rule> {
+        match shape {
+            Shape::Register { register, offset } => self.register_rule(register, offset),
+            Shape::Deref {
+                register,
+                offset,
+                add,
+            } => Some(Rule {
+                cfa: cfa::DEREF,
+                cfa_add: i32::try_from(add).ok()?,
+                ..self.register_rule(register, offset)?
+            }),
+            Shape::Plt { offset, threshold } => Some(Rule {
+                cfa: cfa::PLT,
+                cfa_add: i32::try_from(threshold).ok()?,
+                ..self.register_rule(self.machine.stack_pointer.into(), offset)?
+            }),
+        }
+    }
+
+    fn register_rule(&self, register: u16, offset: i64) -> Option<Rule> {
+        let number = u8::try_from(register).ok()?;
+        let offset = i32::try_from(offset).ok()?;
+        self.is_general(register)
+            .then(|| Rule::register(number, offset))
+    }
+
+    fn is_general(&self, register: u16) -> bool {
+        register <= self.machine.last_general.into()
+    }
+
+    /// Whether a walk knows a register in every frame.
+    fn is_carried(&self, register: u8) -> bool {
+        register == self.machine.stack_pointer || register == self.machine.frame_pointer
+    }
+
+    /// Where an expression says that the frame pointer is saved: `[fp + offset]`, or `[sp + offset]`
+    /// where the CFA is told from `sp` too.
+    fn saved_at(&self, shape: Shape, rule: &Rule) -> Option<(u8, i32)> {
+        let Shape::Register { register, offset } = shape else {
+            return None;
+        };
+        let sp = self.machine.stack_pointer;
+        match u8::try_from(register).ok()? {
+            register if register == self.machine.frame_pointer => at(fp::AT_FP, offset),
+            register if register == sp && rule.cfa == cfa::REGISTER && rule.cfa_register == sp => {
+                at(fp::AT_CFA, offset.checked_sub(rule.cfa_offset.into())?)
+            }
+            _ => None,
+        }
+    }
+}
+
+fn number(register: u8) -> Register {
+    Register(register.into())
+}
+
+fn in_register(rule: Rule, register: Register) -> Rule {
+    Rule {
+        ra: ra::REGISTER,
+        ra_offset: register.0.into(),
+        ..rule
     }
 }
 

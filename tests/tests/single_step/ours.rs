@@ -4,7 +4,7 @@
 use std::{collections::HashMap, fs};
 
 use abi::unwind::{
-    Caller, Registers, Rule, dwarf, step,
+    Caller, Machine, Registers, Rule, step,
     table::{PAGE_BITS, find},
 };
 use object::{
@@ -53,7 +53,7 @@ impl Tables {
             } else {
                 fs::read(&mapping.path).unwrap()
             };
-            let pages = match rows::read(bytes.as_slice()) {
+            let pages = match rows::read(&Machine::NATIVE, bytes.as_slice()) {
                 Ok(FileRows::Rows(rows, _)) => Some(pages::build(&rows, &mut self.rules)),
                 _ => None,
             };
@@ -86,7 +86,7 @@ impl Tables {
     fn rule(&self, address: u64) -> Option<Rule> {
         let mapping = self.mapping(address)?;
         let Some(Some(pages)) = self.pages.get(&mapping.path) else {
-            return Some(Rule::FRAME_POINTER);
+            return Some(Rule::frame_pointer(&Machine::NATIVE));
         };
         let offset = address - mapping.start + mapping.offset;
         let entry = pages.entry((offset >> PAGE_BITS) as u32);
@@ -100,9 +100,9 @@ impl Tables {
         let mut at = Caller {
             registers: Registers {
                 pc: registers.pc(),
-                sp: registers.0[usize::from(dwarf::STACK_POINTER)],
-                fp: registers.0[usize::from(dwarf::FRAME_POINTER)],
-                bx_at: Registers::OWN,
+                sp: registers.0[usize::from(Machine::NATIVE.stack_pointer)],
+                fp: registers.0[usize::from(Machine::NATIVE.frame_pointer)],
+                followed_at: Registers::OWN,
             },
             is_return: false,
         };
@@ -111,10 +111,12 @@ impl Tables {
             addresses.push(at.registers.pc);
             let is_leaf = addresses.len() == 1;
             let leaf = |register: u8| {
-                let is_own = is_leaf || register == dwarf::BX;
+                let is_own = is_leaf || register == Machine::NATIVE.followed;
                 is_own.then(|| registers.0[usize::from(register)])
             };
-            match step(&at.registers, &rule, leaf, |address| process.read(address)) {
+            match step(&Machine::NATIVE, &at.registers, &rule, leaf, |address| {
+                process.read(address)
+            }) {
                 Ok(caller) => at = caller,
                 Err(_end) => break,
             }

@@ -4,7 +4,7 @@
 //! `[a]` is the 8-byte word at address `a`; `sp`, `fp`, `pc` are the frame's registers and those
 //! with a prime, such as `pc'`, are its caller's.
 
-use super::dwarf;
+use super::Machine;
 
 /// What [`Rule::cfa`] may be: where the CFA is found, and so which equation holds.
 pub mod cfa {
@@ -49,12 +49,12 @@ pub mod ra {
     pub const REGISTER: u8 = 2;
 }
 
-/// What [`Rule::bx_offset`] may be besides an offset: `bx' = [CFA + bx_offset]`. The loader's
-/// `_dl_runtime_resolve` finds its CFA by `rbx` while functions that it calls look for a symbol.
-pub mod bx {
-    /// Nothing tells.
+/// What [`Rule::followed_offset`] may be besides an offset: `[CFA + followed_offset]` is the caller's
+/// [followed register](Machine::followed).
+pub mod followed {
+    /// Nothing tells. A link register is never known in a caller, since the call has set it.
     pub const UNKNOWN: i32 = 0;
-    /// `bx' = bx`. No slot is there.
+    /// The caller's is the frame's. No slot is there.
     pub const SAME: i32 = 1;
 }
 
@@ -79,17 +79,11 @@ pub struct Rule {
     pub fp_offset: i32,
     /// In bytes, or a register's number; see [`ra`].
     pub ra_offset: i32,
-    /// In bytes; see [`bx`].
-    pub bx_offset: i32,
+    /// In bytes; see [`followed`].
+    pub followed_offset: i32,
 }
 
 const _: () = assert!(size_of::<Rule>() == 24);
-
-/// Where x86-64's kernel puts the interrupted stack pointer, and behind it the instruction pointer:
-/// `uc_mcontext.gregs[REG_RSP]` in the `ucontext` at which `sp` points.
-const UCONTEXT_RSP: i32 = 160;
-/// `uc_mcontext.gregs[REG_RBP]`; `REG_RBX` is behind it.
-const UCONTEXT_RBP: i32 = 120;
 
 impl Rule {
     /// No row.
@@ -102,27 +96,7 @@ impl Rule {
         cfa_add: 0,
         fp_offset: 0,
         ra_offset: 0,
-        bx_offset: bx::UNKNOWN,
-    };
-
-    /// `CFA = fp + 16; pc' = [CFA - 8]; fp' = [CFA - 16]; sp' = CFA`
-    pub const FRAME_POINTER: Self = Self {
-        cfa: cfa::FRAME_POINTER,
-        cfa_register: dwarf::FRAME_POINTER,
-        fp: fp::AT_CFA,
-        cfa_offset: 16,
-        fp_offset: -16,
-        ra_offset: -8,
-        ..Self::NONE
-    };
-
-    /// `sp' = [sp + 160]; pc' = [sp + 168]; fp' = [sp + 120]`
-    pub const SIGNAL: Self = Self {
-        cfa: cfa::SIGNAL,
-        cfa_register: dwarf::STACK_POINTER,
-        cfa_offset: UCONTEXT_RSP,
-        fp_offset: UCONTEXT_RBP,
-        ..Self::NONE
+        followed_offset: followed::UNKNOWN,
     };
 
     /// A row that is not understood.
@@ -131,7 +105,34 @@ impl Rule {
         ..Self::NONE
     };
 
-    /// `CFA = register + offset; pc' = [CFA - 8]; fp' = fp; sp' = CFA`: what a call leaves behind.
+    /// `CFA = fp + 16; pc' = [CFA - 8]; fp' = [CFA - 16]; sp' = CFA`
+    #[must_use]
+    pub const fn frame_pointer(machine: &Machine) -> Self {
+        Self {
+            cfa: cfa::FRAME_POINTER,
+            cfa_register: machine.frame_pointer,
+            fp: fp::AT_CFA,
+            cfa_offset: 16,
+            fp_offset: -16,
+            ra_offset: -8,
+            ..Self::NONE
+        }
+    }
+
+    /// `sp' = [sp + signal_sp]; pc' = [sp + signal_sp + 8]; fp' = [sp + signal_fp]`
+    #[must_use]
+    pub const fn signal(machine: &Machine) -> Self {
+        Self {
+            cfa: cfa::SIGNAL,
+            cfa_register: machine.stack_pointer,
+            cfa_offset: machine.signal_sp,
+            fp_offset: machine.signal_fp,
+            ..Self::NONE
+        }
+    }
+
+    /// `CFA = register + offset; pc' = [CFA - 8]; fp' = fp; sp' = CFA`: what a call leaves behind
+    /// that puts its return address on the stack.
     #[must_use]
     pub const fn register(register: u8, offset: i32) -> Self {
         Self {
@@ -140,6 +141,17 @@ impl Rule {
             cfa_offset: offset,
             ra_offset: -8,
             ..Self::NONE
+        }
+    }
+
+    /// `CFA = sp; pc' = x30; fp' = fp; sp' = CFA`: what a call leaves behind that puts its return
+    /// address in the followed register.
+    #[must_use]
+    pub const fn link(machine: &Machine) -> Self {
+        Self {
+            ra: ra::REGISTER,
+            ra_offset: machine.followed as i32,
+            ..Self::register(machine.stack_pointer, 0)
         }
     }
 
@@ -157,9 +169,9 @@ impl Rule {
     /// `CFA = [fp + n] + cfa_add; fp' = [fp + n + 8]`, what gcc does where it realigns the stack.
     #[must_use]
     #[inline(always)]
-    pub const fn is_fp_beside_cfa(&self) -> bool {
+    pub const fn is_fp_beside_cfa(&self, machine: &Machine) -> bool {
         self.cfa == cfa::DEREF
-            && self.cfa_register == dwarf::FRAME_POINTER
+            && self.cfa_register == machine.frame_pointer
             && self.fp == fp::AT_FP
             && self.fp_offset == self.cfa_offset.wrapping_add(8)
     }

@@ -3,7 +3,7 @@
 //!
 //! It is compiled for the kernel's verifier too: no loops, no panics, and three reads at most.
 
-use super::{Registers, Rule, bx, cfa, dwarf, fp, ra};
+use super::{Machine, Registers, Rule, cfa, followed, fp, ra};
 use crate::reasons::StackEnd;
 
 /// What a step finds.
@@ -19,27 +19,29 @@ pub struct Caller {
 /// Goes from a frame to its caller.
 ///
 /// `leaf` gives a general register by DWARF's number, and `None` in every frame but the leaf, whose
-/// registers are the thread's own; it is not asked for the stack and the frame pointer. For `rbx` it
-/// gives the thread's in every frame, and is asked only where that is the frame's. `read` gives the
-/// two words at an address, or `None` where the memory cannot be read.
+/// registers are the thread's own; it is not asked for the stack and the frame pointer. For the
+/// followed register it gives the thread's in every frame, and is asked only where that is the
+/// frame's. `read` gives the two words at an address, or `None` where the memory cannot be read.
 ///
 /// # Errors
 /// The reason why the walk ends at this frame. A return address of 0 is how some runtimes mark the
 /// outermost frame; an undefined one is how call frame information does.
 #[inline(always)]
 pub fn step(
+    machine: &Machine,
     registers: &Registers,
     rule: &Rule,
     leaf: impl Fn(u8) -> Option<u64>,
     read: impl Fn(u64) -> Option<[u64; 2]>,
 ) -> Result<Caller, StackEnd> {
     match rule.cfa {
-        cfa::REGISTER | cfa::DEREF | cfa::PLT => step_by_row(registers, rule, leaf, read),
+        cfa::REGISTER | cfa::DEREF | cfa::PLT => step_by_row(machine, registers, rule, leaf, read),
         cfa::FRAME_POINTER => {
             check_frame_pointer(registers)?;
-            step_by_row(registers, rule, leaf, read)
+            step_by_row(machine, registers, rule, leaf, read)
         }
-        cfa::SIGNAL => step_over_signal(registers, rule, read),
+        cfa::SIGNAL if is_sp_known(machine, registers) => step_over_signal(registers, rule, read),
+        cfa::SIGNAL => Err(StackEnd::RegisterUnknown),
         cfa::NONE => Err(StackEnd::NoUnwindRow),
         _ => Err(StackEnd::UnsupportedRule),
     }
@@ -72,12 +74,17 @@ fn step_over_signal(
     let [sp, pc] = read(offset_by(context, rule.cfa_offset)).ok_or(StackEnd::Unreadable)?;
     let fp_at = offset_by(context, rule.fp_offset);
     let [fp, _] = read(fp_at).ok_or(StackEnd::Unreadable)?;
-    let bx_at = fp_at.wrapping_add(8);
+    let followed_at = fp_at.wrapping_add(8);
     if pc == 0 {
         return Err(StackEnd::Outermost);
     }
     Ok(Caller {
-        registers: Registers { pc, sp, fp, bx_at },
+        registers: Registers {
+            pc,
+            sp,
+            fp,
+            followed_at,
+        },
         is_return: false,
     })
 }
@@ -87,6 +94,7 @@ fn step_over_signal(
 /// the CFA lies in memory, and a third only for assembly code in which both are so.
 #[inline(always)]
 fn step_by_row(
+    machine: &Machine,
     registers: &Registers,
     rule: &Rule,
     leaf: impl Fn(u8) -> Option<u64>,
@@ -95,25 +103,31 @@ fn step_by_row(
     if rule.ra == ra::END {
         return Err(StackEnd::Outermost);
     }
-    let is_saved_bx = rule.cfa_register == dwarf::BX && registers.bx_at != Registers::OWN;
-    let base = if is_saved_bx {
+    let is_saved_followed =
+        rule.cfa_register == machine.followed && registers.followed_at != Registers::OWN;
+    let base = if is_saved_followed {
         // Where the register is, and not its value, which the offset is added to below.
-        saved_bx(registers, rule).ok_or(StackEnd::RegisterUnknown)?
+        saved_followed(registers, rule).ok_or(StackEnd::RegisterUnknown)?
     } else {
         let base = match rule.cfa_register {
-            dwarf::STACK_POINTER => Some(registers.sp),
-            dwarf::FRAME_POINTER => registers.known_fp(),
+            register if register == machine.stack_pointer => {
+                match is_sp_known(machine, registers) {
+                    true => Some(registers.sp),
+                    false => recorded_sp(registers, rule),
+                }
+            }
+            register if register == machine.frame_pointer => registers.known_fp(),
             register => leaf(register),
         };
         offset_by(base.ok_or(StackEnd::RegisterUnknown)?, rule.cfa_offset)
     };
-    let held = if is_saved_bx || rule.cfa == cfa::DEREF {
+    let held = if is_saved_followed || rule.cfa == cfa::DEREF {
         read(base).ok_or(StackEnd::Unreadable)?
     } else {
         [0; 2]
     };
     let cfa = match rule.cfa {
-        _ if is_saved_bx => offset_by(held[0], rule.cfa_offset),
+        _ if is_saved_followed => offset_by(held[0], rule.cfa_offset),
         cfa::DEREF => offset_by(held[0], rule.cfa_add),
         cfa::PLT => base.wrapping_add(pushed_by_plt(registers.pc, rule.cfa_add)),
         _ => base,
@@ -122,7 +136,7 @@ fn step_by_row(
     let [below, pc] = match rule.ra {
         ra::REGISTER => [
             0,
-            leaf(rule.ra_offset as u8).ok_or(StackEnd::RegisterUnknown)?,
+            returned_by_register(machine, registers, rule, leaf, &read)?,
         ],
         _ => return_address(registers.sp, rule, cfa, &read)?,
     };
@@ -131,28 +145,71 @@ fn step_by_row(
     }
     let fp = match saved_fp(registers, rule, cfa) {
         Some(_) if rule.is_pair() => below,
-        Some(_) if rule.is_fp_beside_cfa() => held[1],
+        Some(_) if rule.is_fp_beside_cfa(machine) => held[1],
         // A description may tell of a slot that is no longer one, behind `leave`.
         Some(slot) => read(slot).map_or(Registers::UNKNOWN, |words| words[0]),
         None if rule.fp == fp::SAME => registers.fp,
         None => Registers::UNKNOWN,
     };
-    let bx_at = match rule.bx_offset {
-        bx::UNKNOWN => Registers::UNKNOWN,
-        bx::SAME => registers.bx_at,
+    let followed_at = match rule.followed_offset {
+        _ if machine.has_link && rule.cfa == cfa::FRAME_POINTER => Registers::ABOVE,
+        followed::UNKNOWN => Registers::UNKNOWN,
+        followed::SAME => registers.followed_at,
         offset => offset_by(cfa, offset),
     };
     let sp = cfa;
     Ok(Caller {
-        registers: Registers { pc, sp, fp, bx_at },
+        registers: Registers {
+            pc,
+            sp,
+            fp,
+            followed_at,
+        },
         is_return: true,
     })
 }
 
-/// Where the frame's `rbx` is in memory, for a rule that adds to the register and does no more.
+/// The return address that no call has put on the stack. The link register is the thread's own in a
+/// leaf, and lies in memory in the frame that a signal has interrupted.
 #[inline(always)]
-fn saved_bx(registers: &Registers, rule: &Rule) -> Option<u64> {
-    (rule.cfa == cfa::REGISTER && registers.bx_at != Registers::UNKNOWN).then_some(registers.bx_at)
+fn returned_by_register(
+    machine: &Machine,
+    registers: &Registers,
+    rule: &Rule,
+    leaf: impl Fn(u8) -> Option<u64>,
+    read: impl Fn(u64) -> Option<[u64; 2]>,
+) -> Result<u64, StackEnd> {
+    let register = rule.ra_offset as u8;
+    if machine.has_link && register == machine.followed {
+        match registers.followed_at {
+            Registers::OWN => {}
+            Registers::UNKNOWN | Registers::ABOVE => return Err(StackEnd::RegisterUnknown),
+            address => return Ok(read(address).ok_or(StackEnd::Unreadable)?[0]),
+        }
+    }
+    leaf(register).ok_or(StackEnd::RegisterUnknown)
+}
+
+/// The stack pointer of a frame behind one that was left by its frame pointer, by the frame's own
+/// record, at which the frame pointer is then: `fp = CFA + fp_offset`.
+#[inline(always)]
+fn recorded_sp(registers: &Registers, rule: &Rule) -> Option<u64> {
+    let cfa = offset_by(registers.known_fp()?, rule.fp_offset.checked_neg()?);
+    let sp = offset_by(cfa, rule.cfa_offset.checked_neg()?);
+    (rule.is_pair() && rule.cfa == cfa::REGISTER).then_some(sp)
+}
+
+#[inline(always)]
+fn is_sp_known(machine: &Machine, registers: &Registers) -> bool {
+    !machine.has_link || registers.followed_at != Registers::ABOVE
+}
+
+/// Where the frame's followed register is in memory, for a rule that adds to the register and does no
+/// more.
+#[inline(always)]
+fn saved_followed(registers: &Registers, rule: &Rule) -> Option<u64> {
+    (rule.cfa == cfa::REGISTER && registers.followed_at != Registers::UNKNOWN)
+        .then_some(registers.followed_at)
 }
 
 /// Where the caller's frame pointer is saved, if it is.

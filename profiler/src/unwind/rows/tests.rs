@@ -1,12 +1,12 @@
 mod elf;
 
-use abi::unwind::{cfa, fp, ra, table::rule_number};
+use abi::unwind::{Machine, cfa, fp, ra, table::rule_number};
 
 use super::*;
-use elf::{CODE, Elf, cie, fde};
+use elf::{CODE, Elf, cie, fde, link_cie};
 
 fn rows_of(elf: &Elf) -> (Rows, Counts) {
-    match read(elf.bytes().as_slice()).unwrap() {
+    match read(&elf.machine, elf.bytes().as_slice()).unwrap() {
         FileRows::Rows(table, counts) => (table, counts),
         FileRows::NoCfi => panic!("no call frame information"),
     }
@@ -119,7 +119,7 @@ fn functions_outside_of_the_code_are_left_out() {
 #[test]
 fn a_signal_frame_is_known_by_its_augmentation() {
     let elf = Elf::new(&[cie(b"zRS", &[]), fde(0x10, 9, &[0x0e, 99])]);
-    let signal = [(0x10, Rule::SIGNAL), (0x19, Rule::NONE)];
+    let signal = [(0x10, Rule::signal(&Machine::X86_64)), (0x19, Rule::NONE)];
     assert_eq!(said(&rows_of(&elf).0), signal);
 }
 
@@ -135,7 +135,7 @@ fn a_signal_frame_is_known_by_its_bytes() {
     let expected = [
         (0, sp(8)),
         (0x20, Rule::NONE),
-        (0x3f, Rule::SIGNAL),
+        (0x3f, Rule::signal(&Machine::X86_64)),
         (0x49, Rule::NONE),
     ];
     assert_eq!(rows, expected);
@@ -220,7 +220,7 @@ fn odd_rows_have_rules() {
 /// A file of another kind or machine says so, and one without call frame information has no table.
 #[test]
 fn files_without_rows() {
-    let read = |bytes: &[u8]| read(bytes);
+    let read = |bytes: &[u8]| read(&Machine::X86_64, bytes);
     assert_eq!(read(b"#!/bin/sh\n"), Err(Error::NotElf));
     assert_eq!(read(&[]), Err(Error::NotElf));
     let mut foreign = Elf::new(&[]).bytes();
@@ -241,4 +241,58 @@ fn work_is_bounded() {
     let (table, counts) = rows_of(&Elf::new(&entries));
     assert!(counts.beyond_bounds > 50, "{counts:?}");
     assert_eq!(table.rules.len(), usize::from(rule_number::FIRST_FREE) + 1);
+}
+
+/// AArch64's return address is in `x30` until a row says where it is saved, also where an instruction
+/// says that it is signed or that it was restored; undefined, it marks the outermost frame.
+#[test]
+fn a_link_register_is_where_the_return_address_is() {
+    let instructions = [
+        0x41, 0x2d, // signed
+        0x41, 0x0e, 32, 0x9d, 4, 0x9e, 3, // stp x29, x30, [sp, #-32]!
+        0x42, 0x0e, 0, 0xdd, 0xde, // ldp
+        0x41, 0x2d, // no longer signed
+        0x41, 0x08, 30, // as in the caller
+        0x41, 0x07, 30, // undefined
+    ];
+    let mut elf = Elf::new(&[link_cie(b"zR"), fde(0, 8, &instructions)]);
+    elf.machine = Machine::AARCH64;
+    let link = Rule::link(&Machine::AARCH64);
+    let pushed = Rule {
+        fp: fp::AT_CFA,
+        fp_offset: -32,
+        ra_offset: -24,
+        ..Rule::register(31, 32)
+    };
+    let end = Rule {
+        ra: ra::END,
+        ra_offset: 0,
+        ..Rule::register(31, 0)
+    };
+    let (table, counts) = rows_of(&elf);
+    let expected = [(0, link), (2, pushed), (4, link), (7, end), (8, Rule::NONE)];
+    assert_eq!(said(&table), expected);
+    assert_eq!((counts.damaged, counts.unsupported), Default::default());
+}
+
+/// Its procedure linkage table and the code to which signal handlers return are known by their bytes.
+#[test]
+fn undescribed_code_of_aarch64_is_known_by_its_bytes() {
+    let mut elf = Elf::new(&[link_cie(b"zR"), fde(0, 8, &[])]);
+    elf.machine = Machine::AARCH64;
+    elf.code[0x24..0x28].copy_from_slice(&0xa9bf_7bf0_u32.to_le_bytes());
+    elf.plt = Some((0x20, 0x40));
+    elf.code[0x80..0x88].copy_from_slice(&[0x68, 0x11, 0x80, 0xd2, 1, 0, 0, 0xd4]);
+    let link = Rule::link(&Machine::AARCH64);
+    let expected = [
+        (0, link),
+        (8, Rule::NONE),
+        (0x20, link),
+        (0x28, Rule::register(31, 16)),
+        (0x40, link),
+        (0x60, Rule::NONE),
+        (0x7f, Rule::signal(&Machine::AARCH64)),
+        (0x88, Rule::NONE),
+    ];
+    assert_eq!(said(&rows_of(&elf).0), expected);
 }

@@ -1,5 +1,7 @@
 use super::*;
 
+const X86_64: Machine = Machine::X86_64;
+
 /// A reader over a slice of words that starts at `base`.
 fn stack(base: u64, words: &[u64]) -> impl Fn(u64) -> Option<[u64; 2]> {
     move |address| {
@@ -18,7 +20,7 @@ fn leaf(fp: u64) -> Registers {
         pc: 0x9,
         sp: 0x1000,
         fp,
-        bx_at: Registers::OWN,
+        followed_at: Registers::OWN,
     }
 }
 
@@ -28,7 +30,7 @@ fn walk(
     read: impl Fn(u64) -> Option<[u64; 2]>,
 ) -> (usize, StackEnd) {
     for frames in 1.. {
-        match step(&registers, rule, no_leaf, &read) {
+        match step(&X86_64, &registers, rule, no_leaf, &read) {
             Ok(caller) => registers = caller.registers,
             Err(end) => return (frames, end),
         }
@@ -40,7 +42,11 @@ fn walk(
 #[test]
 fn walks_a_chain_to_the_zero_frame_pointer() {
     let words = [0x1010, 0xa, 0, 0xb];
-    let end = walk(leaf(0x1000), &Rule::FRAME_POINTER, stack(0x1000, &words));
+    let end = walk(
+        leaf(0x1000),
+        &Rule::frame_pointer(&X86_64),
+        stack(0x1000, &words),
+    );
     assert_eq!(end, (3, StackEnd::Outermost));
 }
 
@@ -48,7 +54,11 @@ fn walks_a_chain_to_the_zero_frame_pointer() {
 #[test]
 fn a_chain_that_points_back_ends() {
     let words = [0x1010, 0xa, 0x1000, 0xb];
-    let end = walk(leaf(0x1000), &Rule::FRAME_POINTER, stack(0x1000, &words));
+    let end = walk(
+        leaf(0x1000),
+        &Rule::frame_pointer(&X86_64),
+        stack(0x1000, &words),
+    );
     assert_eq!(end, (3, StackEnd::NoFramePointer));
 }
 
@@ -63,7 +73,7 @@ fn a_frame_pointer_that_is_no_stack_address_ends() {
         (0x9000, StackEnd::Unreadable),
         (u64::MAX - 7, StackEnd::NoProgress),
     ] {
-        let ended = walk(leaf(fp), &Rule::FRAME_POINTER, stack(0x1000, &[]));
+        let ended = walk(leaf(fp), &Rule::frame_pointer(&X86_64), stack(0x1000, &[]));
         assert_eq!(ended, (1, end), "fp {fp:#x}");
     }
 }
@@ -72,7 +82,7 @@ fn a_frame_pointer_that_is_no_stack_address_ends() {
 #[test]
 fn a_zero_return_address_is_a_clean_end() {
     let read = stack(0x1000, &[0x2000, 0]);
-    let end = walk(leaf(0x1000), &Rule::FRAME_POINTER, read);
+    let end = walk(leaf(0x1000), &Rule::frame_pointer(&X86_64), read);
     assert_eq!(end, (1, StackEnd::Outermost));
 }
 
@@ -103,15 +113,15 @@ fn reads_as_little_as_it_can() {
         (saved(-24), 2),
         (realigned, 2),
         (apart, 3),
-        (Rule::SIGNAL, 2),
-        (Rule::FRAME_POINTER, 1),
+        (Rule::signal(&X86_64), 2),
+        (Rule::frame_pointer(&X86_64), 1),
     ] {
         let reads = core::cell::Cell::new(0);
         let read = |address| {
             reads.set(reads.get() + 1);
             stack(0x1000, &words)(address)
         };
-        let caller = step(&leaf(0x1010), &rule, no_leaf, read);
+        let caller = step(&X86_64, &leaf(0x1010), &rule, no_leaf, read);
         assert!(caller.is_ok(), "{rule:?}: {caller:?}");
         assert_eq!(reads.get(), most, "{rule:?}");
     }
@@ -144,17 +154,17 @@ fn any_rule_gives_an_answer() {
                 cfa_add: offset.wrapping_add(1),
                 fp_offset: offset.wrapping_sub(8),
                 ra_offset: offset,
-                bx_offset: offset,
+                followed_offset: offset,
             };
             for value in values {
                 let registers = Registers {
                     pc: value,
                     sp: value.wrapping_sub(8),
                     fp: value,
-                    bx_at: value,
+                    followed_at: value,
                 };
                 let read = |address| Some([address, value]);
-                if let Ok(caller) = step(&registers, &rule, |_| Some(value), read) {
+                if let Ok(caller) = step(&X86_64, &registers, &rule, |_| Some(value), read) {
                     let up = caller.registers.sp > registers.sp;
                     assert!(up || cfa == cfa::SIGNAL || ra == ra::REGISTER, "{rule:?}");
                 }

@@ -1,5 +1,7 @@
 //! ELF files of a few thousand bytes, with call frame information written by hand.
 
+use abi::unwind::Machine;
+
 /// The file offset of the code; its address is [`BIAS`] more.
 pub(super) const CODE: u32 = 0x1000;
 const BIAS: u64 = 0x40_0000;
@@ -10,11 +12,19 @@ const SECTION_NAMES: &[u8] = b"\0.eh_frame\0.plt\0.names\0";
 /// An entry that functions share: `CFA = rsp + 8`, the return address at `CFA - 8`, pointers of
 /// four bytes relative to themselves.
 pub(super) fn cie(augmentation: &[u8], instructions: &[u8]) -> Vec<u8> {
+    shared(augmentation, 16, &[&[0x0c, 7, 8, 0x90, 1], instructions])
+}
+
+/// The same of AArch64: `CFA = sp`, the return address in `x30`.
+pub(super) fn link_cie(augmentation: &[u8]) -> Vec<u8> {
+    shared(augmentation, 30, &[&[0x0c, 31, 0]])
+}
+
+fn shared(augmentation: &[u8], return_address: u8, instructions: &[&[u8]]) -> Vec<u8> {
     let mut body = vec![0, 0, 0, 0, 1];
     body.extend(augmentation);
-    body.extend([0, 1, 0x78, 16, 1, 0x1b]);
-    body.extend([0x0c, 7, 8, 0x90, 1]);
-    body.extend(instructions);
+    body.extend([0, 1, 0x78, return_address, 1, 0x1b]);
+    body.extend(instructions.concat());
     with_length(body)
 }
 
@@ -37,6 +47,7 @@ fn with_length(mut body: Vec<u8>) -> Vec<u8> {
 
 /// A file in the making.
 pub(super) struct Elf {
+    pub(super) machine: Machine,
     eh_frame: Vec<u8>,
     pub(super) code: Vec<u8>,
     /// Offset in the code, and size.
@@ -65,6 +76,7 @@ impl Elf {
             }
         }
         Elf {
+            machine: Machine::X86_64,
             eh_frame,
             code: vec![0x90; 0x100],
             plt: None,
@@ -84,7 +96,9 @@ impl Elf {
         ];
         let mut file = vec![0x7f, b'E', b'L', b'F', 2, 1, 1];
         file.resize(16, 0);
-        file.extend([3, 0, 62, 0, 1, 0, 0, 0]);
+        file.extend([3, 0]);
+        file.extend(self.machine.elf.to_le_bytes());
+        file.extend([1, 0, 0, 0]);
         file.extend(words(&[0, 64, 64 + 56]));
         file.extend([0, 0, 0, 0, 64, 0, 56, 0, 1, 0, 64, 0, 4, 0, 3, 0]);
         file.extend([1, 0, 0, 0, 5, 0, 0, 0]);
