@@ -21,6 +21,12 @@ use crate::{
 pub struct Bounds {
     /// Threads and stacks that are counted apart.
     pub counts: usize,
+    /// Threads and stacks whose waits are counted apart; each takes several times as much memory.
+    pub waits: usize,
+    /// Threads whose times are kept.
+    pub threads: usize,
+    /// Distinct ends of waits that are kept.
+    pub wakers: usize,
     /// Bytes of distinct stacks.
     pub stack_bytes: usize,
 }
@@ -29,6 +35,9 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             counts: 1 << 20,
+            waits: 1 << 18,
+            threads: 1 << 20,
+            wakers: 1 << 18,
             stack_bytes: 256 << 20,
         }
     }
@@ -45,8 +54,12 @@ pub struct Collected {
     pub waits_overflow: WaitCount,
     /// All the time of each thread whose waits were watched, once it or the recording has ended.
     pub threads: Vec<ThreadTimes>,
+    /// Threads beyond the bound on them, whose times are not known.
+    pub threads_dropped: u64,
     /// Who woke threads.
     pub wakers: HashMap<StackHash, Waker>,
+    /// Those beyond the bound on them; the waits that they ended are shown without one.
+    pub wakers_dropped: u64,
     /// What the user halves stand for.
     pub user: HashMap<StackHash, Stack<UserFrame>>,
     /// What the kernel halves stand for.
@@ -100,9 +113,13 @@ impl Collected {
                 self.stacks_dropped += u64::from(kept.is_none());
             }
             Some(Record::File(seen)) => return self.files.see(&seen),
-            Some(Record::Thread(times)) => self.threads.push(times),
+            Some(Record::Thread(times)) => self.take_threads([times]),
             Some(Record::Waker(waker)) => {
-                self.wakers.insert(waker.hash, waker);
+                if self.wakers.len() < self.bounds.wakers {
+                    self.wakers.insert(waker.hash, waker);
+                } else {
+                    self.wakers_dropped += 1;
+                }
             }
             None => {}
         }
@@ -114,6 +131,17 @@ impl Collected {
         match told {
             Told::Mapped { identity, path, .. } => self.files.mapped(identity, path),
             Told::Lost(records) => self.sideband_lost += records,
+        }
+    }
+
+    /// Takes in the times of threads.
+    pub fn take_threads(&mut self, threads: impl IntoIterator<Item = ThreadTimes>) {
+        for thread in threads {
+            if self.threads.len() < self.bounds.threads {
+                self.threads.push(thread);
+            } else {
+                self.threads_dropped += 1;
+            }
         }
     }
 
@@ -134,7 +162,7 @@ impl Collected {
     /// Adds the waits that the kernel counted since the last time.
     pub fn take_waits(&mut self, waits: impl IntoIterator<Item = (WaitKey, WaitCount)>) {
         for (key, count) in waits {
-            let has_room = self.waits.len() < self.bounds.counts;
+            let has_room = self.waits.len() < self.bounds.waits;
             let total = if has_room || self.waits.contains_key(&key) {
                 self.waits.entry(key).or_default()
             } else {
@@ -194,7 +222,7 @@ mod tests {
     fn counts_are_bounded_and_add_up() {
         let bounds = Bounds {
             counts: 2,
-            stack_bytes: 0,
+            ..Bounds::default()
         };
         let mut collected = Collected::within(bounds, Arc::new(ByStat));
         let one = SampleCount {
@@ -208,12 +236,45 @@ mod tests {
         assert_eq!(collected.overflow[&0].weight, 20);
     }
 
+    /// Waits beyond their bound keep their time, threads beyond theirs are counted.
+    #[test]
+    fn waits_and_threads_are_bounded() {
+        let mut collected = Collected::within(Bounds {
+            waits: 1,
+            threads: 1,
+            ..Bounds::default()
+        });
+        let wait = |tid| WaitKey {
+            user: StackHash::NONE,
+            kernel: StackHash::NONE,
+            waker: StackHash::NONE,
+            pid: 1,
+            tid,
+            thread: [0; 16],
+            process: [0; 16],
+            state: 0,
+            flags: 0,
+        };
+        let one = WaitCount {
+            times: 1,
+            asleep_ns: 7,
+            ..WaitCount::ZERO
+        };
+        collected.take_waits([1, 2, 1, 3].map(|tid| (wait(tid), one)));
+        assert_eq!(collected.waits[&wait(1)].asleep_ns, 14);
+        assert_eq!(collected.waits_overflow.asleep_ns, 14);
+        let bytes = [0; size_of::<ThreadTimes>()];
+        let threads = [bytes, bytes, bytes].map(|bytes| decode::thread(&bytes).unwrap());
+        collected.take_threads(threads);
+        assert_eq!((collected.threads.len(), collected.threads_dropped), (1, 2));
+    }
+
     /// A stack beyond the bound is counted, and its samples are known to have none.
     #[test]
     fn stacks_are_bounded() {
         let bounds = Bounds {
-            counts: 1,
             stack_bytes: 120,
+            ..Bounds::default()
         };
         let mut collected = Collected::within(bounds, Arc::new(ByStat));
         for hash in 1..=3u32 {

@@ -339,7 +339,7 @@ impl Session {
     fn stop_waits(&mut self) -> Result<()> {
         if self.watching.is_some() {
             let threads = self.programs.stop_waits()?;
-            self.collected.threads.extend(threads);
+            self.collected.take_threads(threads);
         }
         Ok(())
     }

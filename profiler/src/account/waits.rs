@@ -170,6 +170,16 @@ impl WaitAccount<'_> {
             threads.len() as u64,
             "threads whose waits were watched",
         );
+        note(
+            "threads not kept",
+            self.collected.threads_dropped,
+            "threads beyond the bound on memory: their waits are counted, their own times are not known",
+        );
+        note(
+            "wakers not kept",
+            self.collected.wakers_dropped,
+            "beyond the bound on memory: the waits that they ended are shown without a waker",
+        );
         let missed = threads.iter().map(|thread| thread.wakeups_missed).sum();
         note(
             "wake-ups missed",
