@@ -85,7 +85,9 @@ impl Collected {
             waits: HashMap::new(),
             waits_overflow: WaitCount::ZERO,
             threads: Vec::new(),
+            threads_dropped: 0,
             wakers: HashMap::new(),
+            wakers_dropped: 0,
             user: HashMap::new(),
             kernel: HashMap::new(),
             files: Files::new(identify),
@@ -239,11 +241,12 @@ mod tests {
     /// Waits beyond their bound keep their time, threads beyond theirs are counted.
     #[test]
     fn waits_and_threads_are_bounded() {
-        let mut collected = Collected::within(Bounds {
+        let bounds = Bounds {
             waits: 1,
             threads: 1,
             ..Bounds::default()
-        });
+        };
+        let mut collected = Collected::within(bounds, Arc::new(ByStat));
         let wait = |tid| WaitKey {
             user: StackHash::NONE,
             kernel: StackHash::NONE,

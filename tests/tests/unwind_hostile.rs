@@ -165,10 +165,10 @@ fn check(table: &Rows) {
     assert_eq!(reach, pages.blocks.len() as u64);
 }
 
-/// A small program of the system, and where its call frame information is.
-fn seed_file() -> (Vec<u8>, std::ops::Range<usize>) {
+/// A small file of code, and where its call frame information is.
+fn seed_file(path: &str) -> (Vec<u8>, std::ops::Range<usize>) {
     use object::{Object, ObjectSection};
-    let bytes = fs::read("/bin/true").unwrap();
+    let bytes = fs::read(path).unwrap();
     let elf = object::File::parse(bytes.as_slice()).unwrap();
     let section = elf.section_by_name(".eh_frame").unwrap();
     let (start, size) = section.file_range().unwrap();
@@ -180,7 +180,20 @@ fn seed_file() -> (Vec<u8>, std::ops::Range<usize>) {
 /// or none, in bounded memory.
 #[test]
 fn damaged_programs() {
-    let (whole, eh_frame) = seed_file();
+    damaged_files(&Machine::NATIVE, "/bin/true");
+}
+
+/// So does a library of arm64.
+#[test]
+fn damaged_libraries_of_arm64() {
+    damaged_files(
+        &Machine::AARCH64,
+        "/usr/aarch64-linux-gnu/lib/libthread_db.so.1",
+    );
+}
+
+fn damaged_files(machine: &Machine, path: &str) {
+    let (whole, eh_frame) = seed_file(path);
     let headers = 0..0x400;
     let sections = whole.len() - 0x800..whole.len();
     let mut tables = 0;
@@ -191,7 +204,7 @@ fn damaged_programs() {
         if random.below(16) == 0 {
             bytes.truncate(random.below(whole.len()));
         }
-        if let Ok(FileRows::Rows(table, _)) = rows::read(&Machine::NATIVE, bytes.as_slice()) {
+        if let Ok(FileRows::Rows(table, _)) = rows::read(machine, bytes.as_slice()) {
             tables += 1;
             check(&table);
         }
@@ -203,7 +216,7 @@ fn damaged_programs() {
 /// none, in bounded memory.
 #[test]
 fn damaged_cached_tables() {
-    let (program, _) = seed_file();
+    let (program, _) = seed_file("/bin/true");
     let FileRows::Rows(table, _) = rows::read(&Machine::NATIVE, program.as_slice()).unwrap() else {
         panic!("no call frame information");
     };

@@ -34,6 +34,9 @@ pub(super) struct Patch {
     pub(super) rule: u16,
 }
 
+/// From where to where in a procedure linkage table which rule holds.
+type PltRow = (u64, u64, Rule);
+
 /// Rules for code that may have no description, in the order of the file.
 pub(super) fn patches<'data, R: ReadRef<'data>>(
     machine: &Machine,
@@ -47,21 +50,21 @@ pub(super) fn patches<'data, R: ReadRef<'data>>(
         let is_code = |segment: &Segment| {
             segment.offset <= plt.offset && plt.size <= segment.end().saturating_sub(plt.offset)
         };
-        if parts.segments.iter().any(is_code) {
-            let mut add = |(start, end, rule): (u64, u64, Rule)| {
-                if let Some(rule) = rules.intern(rule) {
-                    patches.push(Patch {
-                        start: (plt.offset + start) as u32,
-                        end: (plt.offset + end.min(plt.size)) as u32,
-                        rule,
-                    });
-                }
-            };
-            match machine.has_link {
-                true => link_plt(machine, data, plt).into_iter().for_each(&mut add),
-                false => pushing_plt(machine, data, plt)
-                    .into_iter()
-                    .for_each(&mut add),
+        if !parts.segments.iter().any(is_code) {
+            continue;
+        }
+        let rows = if machine.has_link {
+            link_plt(machine, data, plt)
+        } else {
+            pushing_plt(machine, data, plt)
+        };
+        for (start, end, rule) in rows {
+            if let Some(rule) = rules.intern(rule) {
+                patches.push(Patch {
+                    start: (plt.offset + start.min(plt.size)) as u32,
+                    end: (plt.offset + end.min(plt.size)) as u32,
+                    rule,
+                });
             }
         }
     }
@@ -72,8 +75,7 @@ pub(super) fn patches<'data, R: ReadRef<'data>>(
     patches
 }
 
-/// The rows of a procedure linkage table of x86-64, by its first bytes: from where to where in the
-/// table, and which rule.
+/// The rows of a procedure linkage table of x86-64, by its first bytes.
 ///
 /// With a header, which is what an entry jumps to after it has pushed a number:
 ///
@@ -86,11 +88,7 @@ pub(super) fn patches<'data, R: ReadRef<'data>>(
 /// ```
 ///
 /// Without one, entries only jump.
-fn pushing_plt<'data, R: ReadRef<'data>>(
-    machine: &Machine,
-    data: R,
-    plt: &Plt,
-) -> Vec<(u64, u64, Rule)> {
+fn pushing_plt<'data, R: ReadRef<'data>>(machine: &Machine, data: R, plt: &Plt) -> Vec<PltRow> {
     let read = |offset, size| data.read_bytes_at(plt.offset + offset, size).unwrap_or(&[]);
     let sp = |offset| Rule::register(machine.stack_pointer, offset);
     match read(0, PLT_ENTRY.min(plt.size)) {
@@ -123,11 +121,7 @@ fn pushing_plt<'data, R: ReadRef<'data>>(
 ///  4  …                           CFA = sp + 16    x30 is saved at CFA - 8
 /// 32  …                           CFA = sp         each entry
 /// ```
-fn link_plt<'data, R: ReadRef<'data>>(
-    machine: &Machine,
-    data: R,
-    plt: &Plt,
-) -> Vec<(u64, u64, Rule)> {
+fn link_plt<'data, R: ReadRef<'data>>(machine: &Machine, data: R, plt: &Plt) -> Vec<PltRow> {
     const PUSH_LINK: u32 = 0xa9bf_7bf0;
     let link = Rule::link(machine);
     let first = data.read_bytes_at(plt.offset, LINK_PLT_HEADER.min(plt.size));

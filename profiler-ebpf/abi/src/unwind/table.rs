@@ -35,9 +35,9 @@ const _: () = assert!(size_of::<Block>() == 256);
 pub mod rule_number {
     /// [`Rule::NONE`](crate::unwind::Rule::NONE)
     pub const NONE: u16 = 0;
-    /// [`Rule::FRAME_POINTER`](crate::unwind::Rule::FRAME_POINTER)
+    /// [`Rule::frame_pointer`](crate::unwind::Rule::frame_pointer)
     pub const FRAME_POINTER: u16 = 1;
-    /// [`Rule::SIGNAL`](crate::unwind::Rule::SIGNAL)
+    /// [`Rule::signal`](crate::unwind::Rule::signal)
     pub const SIGNAL: u16 = 2;
     /// [`Rule::UNSUPPORTED`](crate::unwind::Rule::UNSUPPORTED)
     pub const UNSUPPORTED: u16 = 3;
