@@ -6,7 +6,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use tests::{Pprof, Recorded, Workload, alone, record, require_root, timesink, tool};
@@ -85,6 +85,27 @@ fn times_are_true_without_frame_pointers() {
     }
 }
 
+/// A program that waits until the value goes.
+struct Blocked(Child);
+
+impl Blocked {
+    fn start(workload: &Workload) -> Self {
+        let child = Command::new(workload.path()).stdout(Stdio::piped()).spawn();
+        let mut blocked = Self(child.unwrap());
+        let mut said = String::new();
+        let mut stdout = BufReader::new(blocked.0.stdout.as_mut().unwrap());
+        stdout.read_line(&mut said).unwrap();
+        blocked
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
 /// A thread that waits from before the recording until after it has all of its duration, with its
 /// stack, marked as begun before and not ended.
 #[test]
@@ -93,28 +114,20 @@ fn one_long_wait_has_the_whole_duration() {
         return;
     }
     let blocked = Workload::without_frame_pointers("blocked.c", "blocked", &[]);
-    let mut child = Command::new(blocked.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = String::new();
-    let mut stdout = BufReader::new(child.stdout.as_mut().unwrap());
-    stdout.read_line(&mut said).unwrap();
+    let child = Blocked::start(&blocked);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.pb.gz");
-    let pid = child.id().to_string();
+    let pid = child.0.id().to_string();
     let options = ["record", "-v", "--off-cpu", "-d", "2s", "-p", &pid, "-o"];
     let run = timesink(&[&options[..], &[path.to_str().unwrap()]].concat());
-    child.kill().unwrap();
-    child.wait().unwrap();
+    drop(child);
 
     assert!(run.status.success(), "{}", run.stderr);
     let profile = Pprof::read(&path);
     let own = profile.of_function("in_pause");
     assert_eq!(own.samples.len(), 1, "{profile:?}");
-    // The threads are watched from a moment after the beginning on.
-    let error = error(own.total("off_cpu"), profile.duration_ns);
-    assert!(error.abs() < 0.01, "{error}");
+    let off = error(own.total("off_cpu"), profile.duration_ns);
+    assert!(off.abs() < 0.01, "{off}");
     assert_eq!(own.total("blocks"), 1);
     assert_eq!(own.samples[0].label("interval"), "seeded, open");
     assert_eq!(own.whole_away_ns(), own.away_ns());
@@ -160,38 +173,4 @@ fn losing_the_cpu_is_not_blocking() {
     assert_eq!(preempted.away_ns(), work.away_ns());
     // Each of three threads waits two thirds of the time.
     assert!(error(work.total("runnable"), 4_000_000_000).abs() < 0.1);
-}
-
-/// A thread that waits in the same function again and again, called from elsewhere or for something
-/// else each few times: each wait is where it was, though its stack is known again and not walked.
-#[test]
-fn waits_are_told_apart_by_where_they_are() {
-    if !require_root() {
-        return;
-    }
-    for places in [
-        Workload::compile("places"),
-        Workload::without_frame_pointers("places.c", "places", &[]),
-    ] {
-        let options = ["--off-cpu", "--wait-period", "0"];
-        let recorded = record(&options, &[places.path(), "5000"]);
-        let blocked = recorded
-            .pprof()
-            .filter(|sample| sample.label("state") == "blocked");
-        let mut slept = 0;
-        for row in recorded.run.stdout.lines() {
-            let [function, cause, waits] = row.split(';').collect::<Vec<_>>()[..] else {
-                panic!("{row}");
-            };
-            let there = blocked.filter(|sample| sample.has(function) && sample.has(cause));
-            assert_eq!(
-                there.total("blocks"),
-                waits.parse::<u64>().unwrap(),
-                "{row}"
-            );
-            assert_eq!(there.whole_away_ns(), there.away_ns(), "{row}");
-            slept += there.total("blocks");
-        }
-        assert!(slept > 4000, "{slept}");
-    }
 }
