@@ -7,8 +7,10 @@
 )]
 
 mod cli;
+mod depths;
 mod disturbance;
 mod figures;
+mod large_table;
 mod process;
 mod profilers;
 mod recording;
@@ -31,7 +33,7 @@ use crate::{
     report::{Measured, Report},
     scenario::{Name, Scenario},
     stats::Measuring,
-    workload::Running,
+    workload::{Build, Running},
 };
 
 fn main() -> ExitCode {
@@ -47,7 +49,6 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<()> {
     let _measuring = Measuring::start()?;
     let folder = tempfile::tempdir().context("failed to create a folder for temporary files")?;
-    let chains = workload::compile(folder.path())?;
     let timesink = match &cli.timesink {
         Some(path) => path.clone(),
         None => profilers::build_timesink()?,
@@ -56,13 +57,22 @@ fn run(cli: &Cli) -> Result<()> {
     let mut report = Report::new(versions)?;
     print!("{}", report.heading());
     for scenario in scenarios(cli) {
-        let measured = measure(&scenario, &profilers, &chains, folder.path())?;
-        print!("\n{}\n{}", title(&scenario), table_of(&measured));
-        let all: Vec<&Run> = measured.runs.iter().flat_map(|(_, runs)| runs).collect();
+        let (measured, table) = match scenario.name {
+            Name::StackDepths => depths::measure(&scenario, &profilers, folder.path())?,
+            Name::LargeTable => large_table::measure(&scenario, &profilers, folder.path())?,
+            _ => {
+                let measured = measure(&scenario, &profilers, folder.path())?;
+                let table = table_of(&measured);
+                (vec![measured], table)
+            }
+        };
+        print!("\n{}\n{table}", title(&scenario));
+        let runs = measured.iter().flat_map(|measured| &measured.runs);
+        let all: Vec<&Run> = runs.flat_map(|(_, runs)| runs).collect();
         if let Some(warning) = disturbance::warning(scenario.load, &all) {
             println!("{warning}");
         }
-        report.scenarios.push(measured);
+        report.scenarios.extend(measured);
     }
     cli.json
         .as_deref()
@@ -99,13 +109,13 @@ fn scenarios(cli: &Cli) -> Vec<Scenario> {
 }
 
 /// Each profiler once in each round, all on the same running processes.
-fn measure(
-    scenario: &Scenario,
-    profilers: &Profilers,
-    chains: &Path,
-    folder: &Path,
-) -> Result<Measured> {
-    let running = Running::start(scenario.load, chains)?;
+fn measure(scenario: &Scenario, profilers: &Profilers, folder: &Path) -> Result<Measured> {
+    let build = Build {
+        frame_pointers: true,
+        frames: None,
+    };
+    let chains = workload::compile(build, folder)?;
+    let running = Running::start(scenario.load, &chains)?;
     let mut runs: Vec<(String, Vec<Run>)> = profilers
         .iter()
         .map(|profiler| (profiler.name().to_owned(), Vec::new()))
@@ -137,7 +147,7 @@ fn title(scenario: &Scenario) -> String {
         "{}: {}, {} Hz, {} s, rounds: {}",
         scenario.title(),
         scenario.meaning(),
-        scenario.hz,
+        scenario.rates(),
         scenario.duration.as_secs(),
         scenario.rounds
     )

@@ -14,17 +14,18 @@ const GAP: usize = 2;
 
 /// The table of one scenario, for its profilers with their runs.
 pub(crate) fn render(profilers: &[(&str, &[Run])]) -> String {
-    let mut rows = vec![head(profilers)];
+    let names: Vec<&str> = profilers.iter().map(|(name, _)| *name).collect();
+    let mut rows = vec![head(&names)];
     rows.extend(FIGURES.iter().map(|figure| row(figure, profilers)));
     align(&rows)
 }
 
-fn head(profilers: &[(&str, &[Run])]) -> Vec<String> {
-    let names = profilers.iter().map(|(name, _)| (*name).to_owned());
+/// The first row: the profilers, then what is compared with what.
+pub(crate) fn head(profilers: &[&str]) -> Vec<String> {
     let mut cells = vec![String::new()];
-    cells.extend(names);
-    if let Some(((first, _), rest)) = profilers.split_first() {
-        cells.extend(rest.iter().map(|(name, _)| format!("{first}/{name}")));
+    cells.extend(profilers.iter().map(|name| (*name).to_owned()));
+    if let Some((first, rest)) = profilers.split_first() {
+        cells.extend(rest.iter().map(|name| format!("{first}/{name}")));
     }
     cells
 }
@@ -46,7 +47,7 @@ fn row(figure: &Figure, profilers: &[(&str, &[Run])]) -> Vec<String> {
 }
 
 /// The median, and the extremes where they differ from it.
-fn cell(summary: Option<Summary>, decimals: usize) -> String {
+pub(crate) fn cell(summary: Option<Summary>, decimals: usize) -> String {
     let Some(Summary { median, min, max }) = summary else {
         return NONE.to_owned();
     };
@@ -58,7 +59,8 @@ fn cell(summary: Option<Summary>, decimals: usize) -> String {
     format!("{median} ({min}–{max})")
 }
 
-fn ratio(ours: Option<Summary>, peers: Option<Summary>) -> String {
+/// The ratio of two medians.
+pub(crate) fn ratio(ours: Option<Summary>, peers: Option<Summary>) -> String {
     match ours.zip(peers) {
         Some((ours, peers)) if peers.median != 0.0 => {
             format!("{:.2}", ours.median / peers.median)
@@ -68,7 +70,7 @@ fn ratio(ours: Option<Summary>, peers: Option<Summary>) -> String {
 }
 
 /// Columns as wide as their widest cell, the first one to the left, the rest to the right.
-fn align(rows: &[Vec<String>]) -> String {
+pub(crate) fn align(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
