@@ -9,7 +9,7 @@ use abi::{
     tables::table,
     unwind::{
         Registers, Rule, dwarf, step,
-        table::{PAGE_BITS, PageEntry, find, rule_number},
+        table::{PAGE_BITS, find, rule_number},
     },
 };
 use aya_ebpf::helpers::{
@@ -22,17 +22,15 @@ use crate::{
     mapping::{self, Place},
     maps::{
         BLOCKS, LEAF_REGISTERS, PAGES, REMEMBERED_RULES, RULES, RememberedRule, Scratch, TABLES,
-        WINDOW_WORDS, control, counters,
+        WINDOW_WORDS, control, counters, slot,
     },
     registers,
 };
 
-/// Spreads places over the slots of remembered rules: 2^32 divided by the golden ratio.
-const SPREAD: u32 = 0x9e37_79b9;
-
 /// Walks from `leaf` and leaves frames, end and hash in scratch.
 #[inline(always)]
 pub(crate) fn walk(scratch: &mut Scratch, leaf: Registers) {
+    keep_rules(scratch);
     scratch.registers = leaf;
     scratch.is_return = 0;
     scratch.is_leaf = 1;
@@ -120,46 +118,52 @@ fn rule<'a>(scratch: &'a mut Scratch, place: &Place) -> Result<&'a Rule, StackEn
 /// Stacks of one program share most of their frames, and a search touches some six cache lines.
 #[inline(always)]
 fn remembered_rule(scratch: &mut Scratch, number: u32, offset: u64) -> Result<&Rule, StackEnd> {
-    let control = control();
-    let spread = (offset as u32 ^ number.wrapping_mul(SPREAD)).wrapping_mul(SPREAD);
-    let slot = (spread >> 16) as usize & (REMEMBERED_RULES - 1);
-    let known = &mut scratch.rules[slot];
-    let still_holds = known.offset == offset as u32
-        && known.table == number
-        && known.tables_version == control.tables_version
-        && known.epoch == control.epoch;
-    if !still_holds {
-        let rule = row_rule(number, offset, control.epoch)?;
-        let rule = RULES.get(u32::from(rule)).ok_or(StackEnd::NoUnwindRow)?;
+    let slot = slot(offset as u32 ^ number << 20, REMEMBERED_RULES);
+    let known = &scratch.rules[slot];
+    if (known.offset != offset as u32 || known.table != number)
+        && !remember_rule(&mut scratch.rules[slot], number, offset)
+    {
+        return Err(StackEnd::NoUnwindRow);
+    }
+    Ok(&scratch.rules[slot].rule)
+}
+
+/// Searches a table; whether it has a row.
+#[inline(never)]
+fn remember_rule(known: &mut RememberedRule, number: u32, offset: u64) -> bool {
+    let rule = row_rule(number, offset).and_then(|rule| RULES.get(u32::from(rule)));
+    if let Some(rule) = rule {
         *known = RememberedRule {
             offset: offset as u32,
             table: number,
-            tables_version: control.tables_version,
-            epoch: control.epoch,
             rule: *rule,
         };
     }
-    Ok(&known.rule)
+    rule.is_some()
+}
+
+/// Forgets the rules that were remembered before a table was withdrawn.
+#[inline(always)]
+fn keep_rules(scratch: &mut Scratch) {
+    let version = control().tables_version;
+    if scratch.rules_version != version {
+        scratch.rules_version = version;
+        for known in &mut scratch.rules {
+            known.table = 0;
+        }
+    }
 }
 
 /// The rule of the row for an offset in a file, by the number of the file's table.
 #[inline(always)]
-fn row_rule(number: u32, offset: u64, epoch: u32) -> Result<u16, StackEnd> {
-    let table = TABLES.get_ptr_mut(number).ok_or(StackEnd::TableMissing)?;
-    // SAFETY: the entry stays in place; user space changes it when no program refers to it.
-    let table = unsafe { &mut *table };
-    if table.used != epoch {
-        table.used = epoch;
-    }
+fn row_rule(number: u32, offset: u64) -> Option<u16> {
+    let table = TABLES.get(number)?;
     let page = (offset >> PAGE_BITS).wrapping_sub(u64::from(table.first_offset));
     if page >= u64::from(table.pages) {
-        return Err(StackEnd::NoUnwindRow);
+        return None;
     }
-    let entry: PageEntry = match PAGES.get(table.first_page.wrapping_add(page as u32)) {
-        Some(entry) => *entry,
-        None => return Err(StackEnd::NoUnwindRow),
-    };
-    find(entry, offset as u16, |block| BLOCKS.get(block)).ok_or(StackEnd::NoUnwindRow)
+    let entry = *PAGES.get(table.first_page.wrapping_add(page as u32))?;
+    find(entry, offset as u16, |block| BLOCKS.get(block))
 }
 
 /// The two words at an address of the stack. More are read than are asked for: the frames of a
@@ -168,11 +172,23 @@ fn row_rule(number: u32, offset: u64, epoch: u32) -> Result<u16, StackEnd> {
 fn words(scratch: &mut Scratch, address: u64) -> Option<[u64; 2]> {
     let inside = address.wrapping_sub(scratch.window_start) as usize / size_of::<u64>();
     let is_word = address.is_multiple_of(size_of::<u64>() as u64);
-    if scratch.window_start != 0 && inside < WINDOW_WORDS - 1 && is_word {
-        let index = inside & (WINDOW_WORDS - 1);
-        let next = (inside + 1) & (WINDOW_WORDS - 1);
-        return Some([scratch.window[index], scratch.window[next]]);
-    }
+    let index = if scratch.window_start != 0 && inside < WINDOW_WORDS - 1 && is_word {
+        inside
+    } else if read_window(scratch, address) {
+        0
+    } else {
+        return None;
+    };
+    let next = (index + 1) & (WINDOW_WORDS - 1);
+    Some([
+        scratch.window[index & (WINDOW_WORDS - 1)],
+        scratch.window[next],
+    ])
+}
+
+/// Reads words of the stack from an address on, two at least.
+#[inline(never)]
+fn read_window(scratch: &mut Scratch, address: u64) -> bool {
     // SAFETY: the helper writes at most the window, or fails where the address cannot be read.
     let failed = unsafe {
         generated::bpf_probe_read_user(
@@ -183,12 +199,17 @@ fn words(scratch: &mut Scratch, address: u64) -> Option<[u64; 2]> {
     };
     if failed == 0 {
         scratch.window_start = address;
-        return Some([scratch.window[0], scratch.window[1]]);
+        return true;
     }
     // The stack may end within the window.
     scratch.window_start = 0;
     // SAFETY: the helper checks the address and fails where it cannot be read.
-    unsafe { bpf_probe_read_user(address as *const [u64; 2]) }.ok()
+    let words = unsafe { bpf_probe_read_user(address as *const [u64; 2]) };
+    if let Ok([first, second]) = words {
+        scratch.window[0] = first;
+        scratch.window[1] = second;
+    }
+    words.is_ok()
 }
 
 /// Adds the frame that was reached.
@@ -215,7 +236,7 @@ fn store(scratch: &mut Scratch, place: &Place) {
     scratch.user.header.frames = index as u32 + 1;
 }
 
-#[inline(always)]
+#[inline(never)]
 fn count_miss(event: u32, file: u32) {
     let miss = match file {
         file::NO_MAPPING => Miss::NoMapping,

@@ -1,7 +1,8 @@
 //! Reading kernel memory at the offsets that BTF gave.
 
 use abi::config::{Addresses, Config, Offsets};
-use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_get_current_task};
+use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_get_current_task_btf};
+use core::ffi::c_void;
 
 /// Set by user space before loading.
 #[unsafe(no_mangle)]
@@ -64,10 +65,48 @@ pub(crate) fn read<T: Copy>(object: u64, offset: u32) -> Option<T> {
     unsafe { bpf_probe_read_kernel(address as *const T) }.ok()
 }
 
-/// The running thread's `task_struct`, as a number: the verifier refuses arithmetic with offsets
-/// on a typed pointer.
-#[inline(always)]
-pub(crate) fn current_task() -> u64 {
-    // SAFETY: the helper has no preconditions.
-    unsafe { bpf_get_current_task() }
+/// An object of the kernel whose type the verifier knows. Its fields are read by plain loads, where
+/// [`read`] is the call of a helper; a load from a bad address gives 0.
+#[derive(Clone, Copy)]
+pub(crate) struct Object(*const c_void);
+
+impl Object {
+    /// The running thread's `task_struct`.
+    #[inline(always)]
+    pub(crate) fn current_task() -> Self {
+        // SAFETY: the helper has no preconditions.
+        Self(unsafe { bpf_get_current_task_btf() }.cast())
+    }
+
+    /// A number in the object.
+    #[inline(always)]
+    pub(crate) fn field<T: Copy>(self, offset: u32) -> T {
+        let field = self.0.wrapping_byte_add(offset as usize).cast::<T>();
+        // SAFETY: the verifier refuses the program where there is no such field.
+        unsafe { field.read_volatile() }
+    }
+
+    /// The object that a pointer in this one leads to.
+    #[inline(always)]
+    pub(crate) fn object(self, offset: u32) -> Self {
+        Self(self.field(offset))
+    }
+
+    /// Whether the pointer that was followed leads nowhere.
+    #[inline(always)]
+    pub(crate) fn is_null(self) -> bool {
+        self.0.is_null()
+    }
+
+    /// Leaves the object's address in a map. What is read from there is a number, with which the
+    /// verifier lets programs reckon.
+    #[inline(always)]
+    pub(crate) fn address(self, place: &mut u64) -> u64 {
+        let place: *mut u64 = place;
+        // SAFETY: the place is valid; volatile, so that it is read again.
+        unsafe {
+            place.write_volatile(self.0 as u64);
+            place.read_volatile()
+        }
+    }
 }

@@ -2,9 +2,9 @@
 
 use abi::{
     COMM_BYTES, MAX_EVENTS, MAX_KERNEL_FRAMES,
-    reasons::{Outcome, StackEnd, Verdict},
+    reasons::{Outcome, StackEnd, VERDICTS, Verdict},
     records::kind,
-    samples::{SampleCount, StackHash},
+    samples::{SampleCount, SampleKey, StackHash},
     unwind::Registers,
 };
 use aya_ebpf::{
@@ -14,13 +14,14 @@ use aya_ebpf::{
         bpf_get_current_pid_tgid,
         generated::{bpf_get_attach_cookie, bpf_get_stack},
     },
+    maps::HashMap,
     programs::PerfEventContext,
 };
 use core::ffi::c_void;
 
 use crate::{
     emit, frames,
-    kernel::{config, current_task, read},
+    kernel::{Object, config},
     mapping,
     maps::{COUNTS_0, COUNTS_1, EVENTS, SCRATCH, Scratch, control, counters},
     registers::{self, Hit},
@@ -37,17 +38,18 @@ pub(crate) fn run(ctx: &PerfEventContext) {
     };
     // SAFETY: the state is this CPU's own, and an event does not interrupt itself.
     let state = unsafe { &mut *state };
-    let outcome = take(ctx, event, &mut state.verdict);
+    let outcome = take(ctx, event, &mut state.verdicts);
     state.counters.outcomes[outcome as usize] += 1;
 }
 
 #[inline(always)]
-fn take(ctx: &PerfEventContext, event: u32, verdict: &mut Verdict) -> Outcome {
+fn take(ctx: &PerfEventContext, event: u32, verdicts: &mut [Verdict; VERDICTS]) -> Outcome {
     let thread = bpf_get_current_pid_tgid();
     let (pid, tid) = ((thread >> 32) as u32, thread as u32);
     if tid == 0 {
         return Outcome::Idle;
     }
+    let verdict = &mut verdicts[tid as usize & (VERDICTS - 1)];
     if !targets::wants(verdict, thread) {
         return Outcome::Elsewhere;
     }
@@ -76,12 +78,8 @@ fn take(ctx: &PerfEventContext, event: u32, verdict: &mut Verdict) -> Outcome {
 
 #[inline(always)]
 fn count(ctx: &PerfEventContext, scratch: &mut Scratch) -> Outcome {
-    let task = current_task();
-    let leader = if scratch.key.pid == scratch.key.tid {
-        task
-    } else {
-        read(task, config!(offsets.task_group_leader)).unwrap_or(task)
-    };
+    let task = Object::current_task();
+    let leader = task.object(config!(offsets.task_group_leader));
     name(scratch, task, leader);
     mapping::enter(scratch, task, leader);
     let leaf = match registers::user(ctx, scratch) {
@@ -105,14 +103,21 @@ fn count(ctx: &PerfEventContext, scratch: &mut Scratch) -> Outcome {
 
 /// The names that the thread and its process have at this moment.
 #[inline(always)]
-fn name(scratch: &mut Scratch, task: u64, leader: u64) {
-    let comm = read(task, config!(offsets.task_comm)).unwrap_or([0; COMM_BYTES]);
-    scratch.key.thread = comm;
-    scratch.key.process = if task == leader {
-        comm
-    } else {
-        read(leader, config!(offsets.task_comm)).unwrap_or(comm)
-    };
+fn name(scratch: &mut Scratch, task: Object, leader: Object) {
+    copy_comm(task, &mut scratch.key.thread);
+    copy_comm(leader, &mut scratch.key.process);
+}
+
+/// Copies in words, since the key's names are aligned to them.
+#[inline(always)]
+fn copy_comm(task: Object, into: &mut [u8; COMM_BYTES]) {
+    let offset = config!(offsets.task_comm);
+    let words = into.as_mut_ptr().cast::<u64>();
+    // SAFETY: a name has two words.
+    unsafe {
+        words.write(task.field(offset));
+        words.add(1).write(task.field(offset + 8));
+    }
 }
 
 #[inline(always)]
@@ -139,7 +144,7 @@ fn user_stack(scratch: &mut Scratch, leaf: Result<Registers, StackEnd>) {
     scratch.key.user = hash;
 }
 
-#[inline(always)]
+#[inline(never)]
 fn kernel_stack(ctx: &PerfEventContext, scratch: &mut Scratch) {
     // SAFETY: the helper writes at most the array's size.
     let bytes = unsafe {
@@ -182,11 +187,7 @@ fn kernel_stack(ctx: &PerfEventContext, scratch: &mut Scratch) {
 /// space has them; those that found no room in the ring go when the key is next counted anew.
 #[inline(always)]
 fn add(scratch: &Scratch, period: u64) -> Outcome {
-    let counts = match control().active_counts {
-        0 => &COUNTS_0,
-        _ => &COUNTS_1,
-    };
-    if let Some(count) = counts.get_ptr_mut(&scratch.key) {
+    if let Some(count) = counts().get_ptr_mut(&scratch.key) {
         // SAFETY: see above; the entry is valid until the program ends.
         unsafe {
             (*count).samples += 1;
@@ -194,6 +195,24 @@ fn add(scratch: &Scratch, period: u64) -> Outcome {
         }
         return Outcome::Sampled;
     }
+    match add_first(scratch, period) {
+        true => Outcome::Sampled,
+        false => Outcome::CountMapFull,
+    }
+}
+
+/// The map of counts that user space does not read.
+#[inline(always)]
+fn counts() -> &'static HashMap<SampleKey, SampleCount> {
+    match control().active_counts {
+        0 => &COUNTS_0,
+        _ => &COUNTS_1,
+    }
+}
+
+/// Adds the first sample of a key.
+#[inline(never)]
+fn add_first(scratch: &Scratch, period: u64) -> bool {
     if scratch.key.user != StackHash::NONE {
         emit::user_stack(scratch);
     }
@@ -204,8 +223,8 @@ fn add(scratch: &Scratch, period: u64) -> Outcome {
         samples: 1,
         weight: period,
     };
-    match counts.insert(&scratch.key, &first, u64::from(BPF_NOEXIST)) {
-        Ok(()) => Outcome::Sampled,
-        Err(_) => Outcome::CountMapFull,
-    }
+    let counts = counts();
+    counts
+        .insert(&scratch.key, &first, u64::from(BPF_NOEXIST))
+        .is_ok()
 }
