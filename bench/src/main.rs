@@ -7,8 +7,10 @@
 )]
 
 mod cli;
+mod depths;
 mod disturbance;
 mod figures;
+mod large_table;
 mod ping_pong;
 mod process;
 mod profilers;
@@ -32,7 +34,7 @@ use crate::{
     report::{Measured, Report},
     scenario::{Name, Scenario},
     stats::Measuring,
-    workload::Running,
+    workload::{Build, Running},
 };
 
 fn main() -> ExitCode {
@@ -48,7 +50,6 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<()> {
     let _measuring = Measuring::start()?;
     let folder = tempfile::tempdir().context("failed to create a folder for temporary files")?;
-    let chains = workload::compile("chains", folder.path())?;
     let timesink = match &cli.timesink {
         Some(path) => path.clone(),
         None => profilers::build_timesink()?,
@@ -63,13 +64,22 @@ fn run(cli: &Cli) -> Result<()> {
             report.ping_pong = trips;
             continue;
         }
-        let measured = measure(&scenario, &profilers, &chains, folder.path())?;
-        print!("\n{}\n{}", title(&scenario), table_of(&measured));
-        let all: Vec<&Run> = measured.runs.iter().flat_map(|(_, runs)| runs).collect();
+        let (measured, table) = match scenario.name {
+            Name::StackDepths => depths::measure(&scenario, &profilers, folder.path())?,
+            Name::LargeTable => large_table::measure(&scenario, &profilers, folder.path())?,
+            _ => {
+                let measured = measure(&scenario, &profilers, folder.path())?;
+                let table = table_of(&measured);
+                (vec![measured], table)
+            }
+        };
+        print!("\n{}\n{table}", title(&scenario));
+        let runs = measured.iter().flat_map(|measured| &measured.runs);
+        let all: Vec<&Run> = runs.flat_map(|(_, runs)| runs).collect();
         if let Some(warning) = disturbance::warning(scenario.load, &all) {
             println!("{warning}");
         }
-        report.scenarios.push(measured);
+        report.scenarios.extend(measured);
     }
     cli.json
         .as_deref()
@@ -106,13 +116,13 @@ fn scenarios(cli: &Cli) -> Vec<Scenario> {
 }
 
 /// Each profiler once in each round, all on the same running processes.
-fn measure(
-    scenario: &Scenario,
-    profilers: &Profilers,
-    chains: &Path,
-    folder: &Path,
-) -> Result<Measured> {
-    let running = Running::start(scenario.load, chains)?;
+fn measure(scenario: &Scenario, profilers: &Profilers, folder: &Path) -> Result<Measured> {
+    let build = Build {
+        frame_pointers: true,
+        frames: None,
+    };
+    let chains = workload::compile("chains", build, folder)?;
+    let running = Running::start(scenario.load, &chains)?;
     let mut runs: Vec<(String, Vec<Run>)> = profilers
         .iter()
         .map(|profiler| (profiler.name().to_owned(), Vec::new()))
@@ -142,7 +152,7 @@ fn measure(
 fn title(scenario: &Scenario) -> String {
     let rate = match scenario.hz {
         0 => String::new(),
-        hz => format!("{hz} Hz, "),
+        _ => format!("{} Hz, ", scenario.rates()),
     };
     format!(
         "{}: {}, {rate}{} s, rounds: {}",

@@ -13,7 +13,13 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{figures::Summary, process::Process, scenario::Scenario, table, usage, workload};
+use crate::{
+    figures::Summary,
+    process::Process,
+    scenario::Scenario,
+    table, usage,
+    workload::{self, Build},
+};
 
 /// A recorder watches the processes by then.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -109,7 +115,7 @@ struct PingPong {
 
 impl PingPong {
     fn start(folder: &Path) -> Result<Self> {
-        let binary = workload::compile("pingpong", folder)?;
+        let binary = workload::compile("pingpong", Build::default(), folder)?;
         let counter = folder.join("trips");
         let said = folder.join("pingpong-said");
         let process = Process::start(Command::new(binary).arg(&counter), &said, &said)?;

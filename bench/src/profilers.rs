@@ -49,6 +49,11 @@ pub(crate) trait Profiler {
     /// Whether it samples with a BPF program.
     fn uses_bpf(&self) -> bool;
 
+    /// Whether it walks up stacks without frame pointers.
+    fn reads_tables(&self) -> bool {
+        false
+    }
+
     /// Whether it ends itself by SIGINT once it has written its results, as a shell would want.
     fn dies_of_sigint(&self) -> bool {
         false

@@ -4,15 +4,23 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::depths;
+
 /// The scenarios by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Name {
     /// One process of two busy threads, at 999 Hz
     FramePointers,
+    /// Stacks of 12 and of 40 frames, at 99 and 999 Hz: the cost of a sample and of a frame
+    StackDepths,
     /// The whole machine at 99 Hz while several processes are busy
     WholeMachine,
+    /// The same at 999 Hz
+    WholeMachineFast,
     /// The whole machine at 99 Hz while nothing runs
     QuietMachine,
+    /// The unwind table of the largest library that is installed, built without a cache
+    LargeTable,
     /// Waits of two processes that hand a byte to and fro on one CPU
     PingPong,
 }
@@ -48,9 +56,16 @@ impl Scenario {
     pub(crate) fn new(name: Name, quick: bool) -> Self {
         let (load, whole_machine, hz, seconds) = match name {
             Name::FramePointers => (Load::Chains, false, 999, 8),
+            Name::StackDepths => (Load::Chains, false, 999, 3),
             Name::WholeMachine => (Load::Mixture, true, 99, 10),
+            Name::WholeMachineFast => (Load::Mixture, true, 999, 8),
             Name::QuietMachine => (Load::Nothing, true, 99, 10),
+            Name::LargeTable => (Load::Nothing, false, 99, 1),
             Name::PingPong => (Load::Nothing, false, 0, 3),
+        };
+        let rounds = match name {
+            Name::StackDepths => 5,
+            _ => 3,
         };
         Self {
             name,
@@ -58,7 +73,7 @@ impl Scenario {
             whole_machine,
             hz,
             duration: Duration::from_secs(if quick { 2 } else { seconds }),
-            rounds: if quick { 1 } else { 3 },
+            rounds: if quick { 1 } else { rounds },
         }
     }
 
@@ -66,9 +81,20 @@ impl Scenario {
     pub(crate) fn title(&self) -> &'static str {
         match self.name {
             Name::FramePointers => "frame-pointers",
+            Name::StackDepths => "stack-depths",
             Name::WholeMachine => "whole-machine",
+            Name::WholeMachineFast => "whole-machine-fast",
             Name::QuietMachine => "quiet-machine",
             Name::PingPong => "ping-pong",
+            Name::LargeTable => "large-table",
+        }
+    }
+
+    /// Samples a second on each CPU, all that there are.
+    pub(crate) fn rates(&self) -> String {
+        match self.name {
+            Name::StackDepths => depths::RATES.map(|hz| hz.to_string()).join(" and "),
+            _ => self.hz.to_string(),
         }
     }
 
@@ -76,8 +102,12 @@ impl Scenario {
     pub(crate) fn meaning(&self) -> &'static str {
         match self.name {
             Name::FramePointers => "one process of two busy threads with frame pointers",
-            Name::WholeMachine => "the whole machine, with several busy processes",
+            Name::StackDepths => "two busy threads without frame pointers, with them for the peer",
+            Name::WholeMachine | Name::WholeMachineFast => {
+                "the whole machine, with several busy processes"
+            }
             Name::QuietMachine => "the whole machine, with nothing to do",
+            Name::LargeTable => "a process that maps the largest libLLVM, not cached",
             Name::PingPong => "two processes that hand a byte to and fro on one CPU",
         }
     }

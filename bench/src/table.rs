@@ -14,17 +14,18 @@ const GAP: usize = 2;
 
 /// The table of one scenario, for its profilers with their runs.
 pub(crate) fn render(profilers: &[(&str, &[Run])]) -> String {
-    let mut rows = vec![head(profilers)];
+    let names: Vec<&str> = profilers.iter().map(|(name, _)| *name).collect();
+    let mut rows = vec![head(&names)];
     rows.extend(FIGURES.iter().map(|figure| row(figure, profilers)));
     align(&rows)
 }
 
-fn head(profilers: &[(&str, &[Run])]) -> Vec<String> {
-    let names = profilers.iter().map(|(name, _)| (*name).to_owned());
+/// The first row: the profilers, then what is compared with what.
+pub(crate) fn head(profilers: &[&str]) -> Vec<String> {
     let mut cells = vec![String::new()];
-    cells.extend(names);
-    if let Some(((first, _), rest)) = profilers.split_first() {
-        cells.extend(rest.iter().map(|(name, _)| format!("{first}/{name}")));
+    cells.extend(profilers.iter().map(|name| (*name).to_owned()));
+    if let Some((first, rest)) = profilers.split_first() {
+        cells.extend(rest.iter().map(|name| format!("{first}/{name}")));
     }
     cells
 }
@@ -58,7 +59,7 @@ pub(crate) fn cell(summary: Option<Summary>, decimals: usize) -> String {
     format!("{median} ({min}–{max})")
 }
 
-/// The ratio of the medians.
+/// The ratio of two medians.
 pub(crate) fn ratio(ours: Option<Summary>, peers: Option<Summary>) -> String {
     match ours.zip(peers) {
         Some((ours, peers)) if peers.median != 0.0 => {

@@ -13,13 +13,9 @@ use anyhow::{Context, Result, bail};
 use crate::scenario::Load;
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/workloads");
-const FLAGS: &[&str] = &[
-    "-O1",
-    "-fno-omit-frame-pointer",
-    "-fno-optimize-sibling-calls",
-    "-mno-omit-leaf-frame-pointer",
-    "-pthread",
-];
+const FLAGS: &[&str] = &["-O1", "-fno-optimize-sibling-calls", "-pthread"];
+const FRAME_POINTERS: &[&str] = &["-fno-omit-frame-pointer", "-mno-omit-leaf-frame-pointer"];
+const NO_FRAME_POINTERS: &[&str] = &["-fomit-frame-pointer"];
 /// Processes of a few milliseconds each, one after another.
 const SHORT_COMMANDS: &str = "while :; do cat /proc/self/stat; ls /usr; sort /etc/passwd; done";
 const INTERPRETED: &str = "
@@ -31,14 +27,31 @@ while True:
 /// The processes have found their stride after this.
 const SETTLE: Duration = Duration::from_millis(500);
 
+/// How a C program is compiled.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Build {
+    /// Whether its code keeps a frame pointer.
+    pub(crate) frame_pointers: bool,
+    /// How many frames its stacks have, 12 or 40; about twenty without it.
+    pub(crate) frames: Option<u32>,
+}
+
 /// Compiles a C program of `bench/workloads` into a folder.
 ///
 /// # Errors
 /// Where there is no C compiler or it fails.
-pub(crate) fn compile(name: &str, folder: &Path) -> Result<PathBuf> {
-    let (binary, source) = (folder.join(name), format!("{SOURCES}/{name}.c"));
+pub(crate) fn compile(name: &str, build: Build, folder: &Path) -> Result<PathBuf> {
+    let frames = build.frames.map(|frames| format!("-DFRAMES={frames}"));
+    let (flags, suffix) = match build.frame_pointers {
+        true => (FRAME_POINTERS, "with"),
+        false => (NO_FRAME_POINTERS, "without"),
+    };
+    let binary = folder.join(format!("{name}{}-{suffix}", build.frames.unwrap_or(0)));
+    let source = format!("{SOURCES}/{name}.c");
     let output = Command::new("cc")
         .args(FLAGS)
+        .args(flags)
+        .args(frames)
         .arg("-o")
         .arg(&binary)
         .arg(&source)
@@ -60,7 +73,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts a load and gives it a moment to get going.
+    /// Starts a load and lets it settle.
     ///
     /// # Errors
     /// Where one of its processes cannot be started.
@@ -78,11 +91,20 @@ impl Running {
                 running.add(Command::new("python3").args(["-c", INTERPRETED]))?;
             }
         }
-        std::thread::sleep(SETTLE);
+        running.settle();
         Ok(running)
     }
 
-    fn add(&mut self, command: &mut Command) -> Result<u32> {
+    /// Gives what was started a moment to get going.
+    pub(crate) fn settle(&self) {
+        std::thread::sleep(SETTLE);
+    }
+
+    /// Starts one more process; gives its number.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub(crate) fn add(&mut self, command: &mut Command) -> Result<u32> {
         let child = end_with_us(command)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -129,14 +151,15 @@ fn has_python() -> bool {
 mod tests {
     use super::*;
 
-    /// The C program compiles without a warning, runs with two threads, and ends when dropped.
+    /// The C program compiles, runs with two threads that the first one waits for, and ends when
+    /// dropped.
     #[test]
     fn the_chains_have_two_threads() {
         let folder = tempfile::tempdir().unwrap();
-        let binary = compile("chains", folder.path()).unwrap();
+        let binary = compile("chains", Build::default(), folder.path()).unwrap();
         let running = Running::start(Load::Chains, &binary).unwrap();
         let process = PathBuf::from("/proc").join(running.target.unwrap().to_string());
-        assert_eq!(std::fs::read_dir(process.join("task")).unwrap().count(), 2);
+        assert_eq!(std::fs::read_dir(process.join("task")).unwrap().count(), 3);
         drop(running);
         assert!(!process.exists());
     }

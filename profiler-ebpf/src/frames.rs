@@ -9,7 +9,7 @@ use abi::{
     tables::table,
     unwind::{
         Registers, Rule, step,
-        table::{PAGE_BITS, PageEntry, find, rule_number},
+        table::{PAGE_BITS, find, rule_number},
     },
 };
 use aya_ebpf::{
@@ -22,21 +22,18 @@ use crate::{
     mapping::{self, Place},
     maps::{
         BLOCKS, LEAF_REGISTERS, PAGES, REMEMBERED_RULES, RULES, RememberedRule, Scratch, TABLES,
-        WINDOW_WORDS, control, counters,
+        WINDOW_WORDS, control, counters, slot,
     },
     registers::{self, MACHINE},
 };
-
-/// Spreads places over the slots of remembered rules: 2^32 divided by the golden ratio.
-const SPREAD: u32 = 0x9e37_79b9;
 
 /// Whose memory the stack is in.
 pub(crate) trait Memory: Copy {
     /// Whether it is noted what the walk rests on.
     const IS_NOTED: bool = false;
 
-    /// Reads user memory; 0 is the answer where that went well.
-    fn read(self, into: *mut c_void, bytes: u32, address: u64) -> i64;
+    /// Reads user memory, and tells whether that went well.
+    fn read(self, into: *mut c_void, bytes: u32, address: u64) -> bool;
 }
 
 /// The memory of the running thread.
@@ -45,9 +42,9 @@ pub(crate) struct Own;
 
 impl Memory for Own {
     #[inline(always)]
-    fn read(self, into: *mut c_void, bytes: u32, address: u64) -> i64 {
+    fn read(self, into: *mut c_void, bytes: u32, address: u64) -> bool {
         // SAFETY: the callers give the room that they have; the helper checks the address.
-        unsafe { generated::bpf_probe_read_user(into, bytes, address as *const c_void) }
+        unsafe { generated::bpf_probe_read_user(into, bytes, address as *const c_void) == 0 }
     }
 }
 
@@ -59,7 +56,7 @@ impl Memory for Noted {
     const IS_NOTED: bool = true;
 
     #[inline(always)]
-    fn read(self, into: *mut c_void, bytes: u32, address: u64) -> i64 {
+    fn read(self, into: *mut c_void, bytes: u32, address: u64) -> bool {
         Own.read(into, bytes, address)
     }
 }
@@ -70,10 +67,10 @@ pub(crate) struct OfTask(pub(crate) *mut task_struct);
 
 impl Memory for OfTask {
     #[inline(always)]
-    fn read(self, into: *mut c_void, bytes: u32, address: u64) -> i64 {
+    fn read(self, into: *mut c_void, bytes: u32, address: u64) -> bool {
         let from = address as *const c_void;
         // SAFETY: as above; the verifier sees to it that the task is one.
-        unsafe { generated::bpf_copy_from_user_task(into, bytes, from, self.0, 0) }
+        unsafe { generated::bpf_copy_from_user_task(into, bytes, from, self.0, 0) == 0 }
     }
 }
 
@@ -86,6 +83,7 @@ struct Walk<M> {
 /// Walks from `leaf` and leaves frames, end and hash in scratch.
 #[inline(always)]
 pub(crate) fn walk<M: Memory>(scratch: &mut Scratch, leaf: Registers, memory: M) {
+    keep_rules(scratch);
     scratch.registers = leaf;
     scratch.is_return = 0;
     scratch.is_leaf = 1;
@@ -188,77 +186,82 @@ fn rule<'a>(scratch: &'a mut Scratch, place: &Place) -> Result<&'a Rule, StackEn
 /// Stacks of one program share most of their frames, and a search touches some six cache lines.
 #[inline(always)]
 fn remembered_rule(scratch: &mut Scratch, number: u32, offset: u64) -> Result<&Rule, StackEnd> {
-    let control = control();
-    let spread = (offset as u32 ^ number.wrapping_mul(SPREAD)).wrapping_mul(SPREAD);
-    let slot = (spread >> 16) as usize & (REMEMBERED_RULES - 1);
-    let known = &mut scratch.rules[slot];
-    let still_holds = known.offset == offset as u32
-        && known.table == number
-        && known.tables_version == control.tables_version
-        && known.epoch == control.epoch;
-    if !still_holds {
-        let rule = row_rule(number, offset, control.epoch)?;
-        let rule = RULES.get(u32::from(rule)).ok_or(StackEnd::NoUnwindRow)?;
+    let slot = slot(offset as u32 ^ number << 20, REMEMBERED_RULES);
+    let known = &scratch.rules[slot];
+    if (known.offset != offset as u32 || known.table != number)
+        && !remember_rule(&mut scratch.rules[slot], number, offset)
+    {
+        return Err(StackEnd::NoUnwindRow);
+    }
+    Ok(&scratch.rules[slot].rule)
+}
+
+/// Searches a table; whether it has a row.
+#[inline(never)]
+fn remember_rule(known: &mut RememberedRule, number: u32, offset: u64) -> bool {
+    let rule = row_rule(number, offset).and_then(|rule| RULES.get(u32::from(rule)));
+    if let Some(rule) = rule {
         *known = RememberedRule {
             offset: offset as u32,
             table: number,
-            tables_version: control.tables_version,
-            epoch: control.epoch,
             rule: *rule,
         };
     }
-    Ok(&known.rule)
+    rule.is_some()
+}
+
+/// Forgets the rules that were remembered before a table was withdrawn.
+#[inline(always)]
+fn keep_rules(scratch: &mut Scratch) {
+    let version = control().tables_version;
+    if scratch.rules_version != version {
+        scratch.rules_version = version;
+        for known in &mut scratch.rules {
+            known.table = 0;
+        }
+    }
 }
 
 /// The rule of the row for an offset in a file, by the number of the file's table.
 #[inline(always)]
-fn row_rule(number: u32, offset: u64, epoch: u32) -> Result<u16, StackEnd> {
-    let table = TABLES.get_ptr_mut(number).ok_or(StackEnd::TableMissing)?;
-    // SAFETY: the entry stays in place; user space changes it when no program refers to it.
-    let table = unsafe { &mut *table };
-    if table.used != epoch {
-        table.used = epoch;
-    }
+fn row_rule(number: u32, offset: u64) -> Option<u16> {
+    let table = TABLES.get(number)?;
     let page = (offset >> PAGE_BITS).wrapping_sub(u64::from(table.first_offset));
     if page >= u64::from(table.pages) {
-        return Err(StackEnd::NoUnwindRow);
+        return None;
     }
-    let entry: PageEntry = match PAGES.get(table.first_page.wrapping_add(page as u32)) {
-        Some(entry) => *entry,
-        None => return Err(StackEnd::NoUnwindRow),
-    };
-    find(entry, offset as u16, |block| BLOCKS.get(block)).ok_or(StackEnd::NoUnwindRow)
+    let entry = *PAGES.get(table.first_page.wrapping_add(page as u32))?;
+    find(entry, offset as u16, |block| BLOCKS.get(block))
 }
 
 /// The two words at an address of the stack. More are read than are asked for: the frames of a
 /// stack lie close together, and a read costs more than its bytes do.
 #[inline(always)]
-pub(crate) fn words(scratch: &mut Scratch, memory: impl Memory, address: u64) -> Option<[u64; 2]> {
+pub(crate) fn words<M: Memory>(scratch: &mut Scratch, memory: M, address: u64) -> Option<[u64; 2]> {
     let inside = address.wrapping_sub(scratch.window_start) as usize / size_of::<u64>();
     let is_word = address.is_multiple_of(size_of::<u64>() as u64);
-    if scratch.window_start != 0 && inside < WINDOW_WORDS - 1 && is_word {
-        let index = inside & (WINDOW_WORDS - 1);
-        let next = (inside + 1) & (WINDOW_WORDS - 1);
-        return Some([scratch.window[index], scratch.window[next]]);
-    }
-    let failed = memory.read(
-        (&raw mut scratch.window).cast::<c_void>(),
-        size_of_val(&scratch.window) as u32,
-        address,
-    );
-    if failed == 0 {
-        scratch.window_start = address;
-        return Some([scratch.window[0], scratch.window[1]]);
-    }
+    let index = if scratch.window_start != 0 && inside < WINDOW_WORDS - 1 && is_word {
+        inside
+    } else if read_window(scratch, memory, address) {
+        0
+    } else {
+        return None;
+    };
+    let next = (index + 1) & (WINDOW_WORDS - 1);
+    Some([
+        scratch.window[index & (WINDOW_WORDS - 1)],
+        scratch.window[next],
+    ])
+}
+
+/// Reads words of the stack from an address on, two at least.
+#[inline(always)]
+fn read_window<M: Memory>(scratch: &mut Scratch, memory: M, address: u64) -> bool {
+    let window = (&raw mut scratch.window).cast::<c_void>();
+    let is_read = memory.read(window, size_of_val(&scratch.window) as u32, address);
+    scratch.window_start = if is_read { address } else { 0 };
     // The stack may end within the window.
-    scratch.window_start = 0;
-    let mut pair = [0u64; 2];
-    let failed = memory.read(
-        (&raw mut pair).cast::<c_void>(),
-        size_of_val(&pair) as u32,
-        address,
-    );
-    (failed == 0).then_some(pair)
+    is_read || memory.read(window, 2 * size_of::<u64>() as u32, address)
 }
 
 /// Adds the frame that was reached.
@@ -285,7 +288,7 @@ fn store(scratch: &mut Scratch, place: &Place) {
     scratch.user.header.frames = index as u32 + 1;
 }
 
-#[inline(always)]
+#[inline(never)]
 fn count_miss(event: u32, file: u32) {
     let miss = match file {
         file::NO_MAPPING => Miss::NoMapping,

@@ -3,7 +3,7 @@
 use abi::records::FileIdentities;
 
 use crate::{
-    kernel::{config, field, read, this_task},
+    kernel::{Object, config, read, this_task},
     mapping::{identify, lookup},
     maps::{IDENTITIES, IDENTITY_NODE},
 };
@@ -23,8 +23,8 @@ pub(crate) fn answer(address: u64, descriptor: u64) {
 #[inline(always)]
 fn identities(address: u64, descriptor: u64) -> Option<FileIdentities> {
     let node = IDENTITY_NODE.get_ptr_mut(0)?;
-    let task = this_task();
-    let mm = field(task, config!(offsets.task_mm));
+    let task = Object::of(this_task());
+    let mm = task.field(config!(offsets.task_mm));
     // SAFETY: as above.
     let vma = lookup(mm, unsafe { &mut *node }, address).ok()?;
     let start = read::<u64>(vma, config!(offsets.vma_start))?;
@@ -32,7 +32,7 @@ fn identities(address: u64, descriptor: u64) -> Option<FileIdentities> {
     if address < start || end <= address {
         return None;
     }
-    let files = field(task, config!(offsets.task_files));
+    let files = task.field(config!(offsets.task_files));
     let table = read(files, config!(offsets.files_fdt))?;
     let open = read::<u64>(table, config!(offsets.fdtable_fd))?;
     Some(FileIdentities {

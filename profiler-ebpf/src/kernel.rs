@@ -1,5 +1,7 @@
 //! Reading kernel memory at the offsets that BTF gave.
 
+use core::ffi::c_void;
+
 use abi::config::{Addresses, Config, Offsets};
 use aya_ebpf::{
     bindings::task_struct,
@@ -81,13 +83,55 @@ pub(crate) fn read<T: Copy>(object: u64, offset: u32) -> Option<T> {
     unsafe { bpf_probe_read_kernel(address as *const T) }.ok()
 }
 
-/// Reads a field of an object that the verifier knows, by a plain load. A pointer that is read so
-/// leads to an object that it knows too, and what cannot be read is 0.
+/// An object of the kernel whose type the verifier knows. Its fields are read by plain loads, where
+/// [`read`] is the call of a helper; a load from a bad address gives 0.
+#[derive(Clone, Copy)]
+pub(crate) struct Object(*const c_void);
+
+impl Object {
+    /// A thread's `task_struct`.
+    #[inline(always)]
+    pub(crate) fn of(task: *const task_struct) -> Self {
+        Self(task.cast())
+    }
+
+    /// A number in the object.
+    #[inline(always)]
+    pub(crate) fn field<T: Copy>(self, offset: u32) -> T {
+        let field = self.0.wrapping_byte_add(offset as usize).cast::<T>();
+        // SAFETY: the verifier refuses the program where there is no such field.
+        unsafe { field.read_volatile() }
+    }
+
+    /// The object that a pointer in this one leads to.
+    #[inline(always)]
+    pub(crate) fn object(self, offset: u32) -> Self {
+        Self(self.field(offset))
+    }
+
+    /// Whether the pointer that was followed leads nowhere.
+    #[inline(always)]
+    pub(crate) fn is_null(self) -> bool {
+        self.0.is_null()
+    }
+
+    /// Leaves the object's address in a map. What is read from there is a number, with which the
+    /// verifier lets programs reckon.
+    #[inline(always)]
+    pub(crate) fn address(self, place: &mut u64) -> u64 {
+        number(place, self.0)
+    }
+}
+
+/// An address as a number, with which the verifier lets programs reckon: what has been in a map is one.
 #[inline(always)]
-pub(crate) fn field<T: Copy>(object: *const task_struct, offset: u32) -> T {
-    // SAFETY: the verifier checks that the field lies within the object, and the kernel handles the
-    // fault where the object is gone.
-    unsafe { object.byte_add(offset as usize).cast::<T>().read_volatile() }
+pub(crate) fn number(through: &mut u64, address: *const c_void) -> u64 {
+    let through: *mut u64 = through;
+    // SAFETY: the place is valid; volatile, so that it is read again.
+    unsafe {
+        through.write_volatile(address as u64);
+        through.read_volatile()
+    }
 }
 
 /// The running thread, as an object that the verifier knows.

@@ -4,7 +4,7 @@ use abi::{
     MAX_KERNEL_FRAMES, MAX_USER_FRAMES, WAITS,
     config::Target,
     reasons::{Counters, EventState},
-    records::{FileIdentities, FileIdentity, StackHeader, UserFrame},
+    records::{FileIdentities, FileIdentity, StackHeader, UserFrame, file},
     samples::{SampleCount, SampleKey, StackHash},
     tables::{Control, Table},
     unwind::{
@@ -20,13 +20,19 @@ use aya_ebpf::{
 };
 
 use crate::{
-    mapping::{MapleNode, Mapping, Space},
+    mapping::{KnownFile, MapleNode, Mappings},
     registers,
     waits::Trail,
 };
 
-/// How many mappings of the process that was sampled last are remembered, a power of two.
+/// How many memory maps a CPU remembers mappings of, a power of two.
+pub(crate) const REMEMBERED_SPACES: usize = 8;
+
+/// How many mappings of each are remembered, a power of two.
 pub(crate) const REMEMBERED_MAPPINGS: usize = 8;
+
+/// How many files a CPU remembers the number and table of, a power of two.
+pub(crate) const REMEMBERED_FILES: usize = 32;
 
 /// Words of the stack that are read at a time, a power of two.
 pub(crate) const WINDOW_WORDS: usize = 64;
@@ -46,12 +52,12 @@ pub(crate) const REMEMBERED_RULES: usize = 256;
 pub(crate) struct RememberedRule {
     /// The place's offset in its file; files of code are smaller than 4 GiB.
     pub(crate) offset: u32,
+    /// 0 where nothing is remembered.
     pub(crate) table: u32,
-    /// Of [`Control`], when the rule was found.
-    pub(crate) tables_version: u32,
-    pub(crate) epoch: u32,
     pub(crate) rule: Rule,
 }
+
+const _: () = assert!(size_of::<RememberedRule>() == 32);
 
 /// How many general registers a leaf has, a power of two.
 pub(crate) const LEAF_REGISTERS: usize = registers::MACHINE.last_general as usize + 1;
@@ -76,8 +82,8 @@ pub(crate) struct KernelStack {
 pub(crate) struct Scratch {
     /// 1 while a sample on this CPU uses the rest.
     pub(crate) busy: u32,
-    /// Which of `mappings` is replaced next.
-    pub(crate) next_mapping: u32,
+    /// Which of `spaces` was entered.
+    pub(crate) space: u32,
     /// The walk's state: the frame that was reached, and whether its pc is a return address.
     pub(crate) registers: Registers,
     pub(crate) is_return: u32,
@@ -92,15 +98,14 @@ pub(crate) struct Scratch {
     pub(crate) mm: u64,
     /// Which counters belong to the event.
     pub(crate) event: u32,
-    /// Which of `mappings` was met last.
-    pub(crate) last_mapping: u32,
-    /// Whose mappings are in `mappings`.
-    pub(crate) space: Space,
+    /// Of [`Control`], when the first of `rules` was found.
+    pub(crate) rules_version: u32,
     /// Where the words of `window` are on the user stack; 0 where none are.
     pub(crate) window_start: u64,
     pub(crate) window: [u64; WINDOW_WORDS],
     pub(crate) key: SampleKey,
-    pub(crate) mappings: [Mapping; REMEMBERED_MAPPINGS],
+    pub(crate) spaces: [Mappings; REMEMBERED_SPACES],
+    pub(crate) files: [KnownFile; REMEMBERED_FILES],
     pub(crate) rules: [RememberedRule; REMEMBERED_RULES],
     pub(crate) user: UserStack,
     pub(crate) kernel: KernelStack,
@@ -116,6 +121,23 @@ pub(crate) struct FileEntry {
     pub(crate) number: u32,
     /// 1 once user space was told.
     pub(crate) announced: u32,
+}
+
+impl FileEntry {
+    /// That of a file for which there is no number.
+    pub(crate) const NONE: Self = Self {
+        number: file::TABLE_FULL,
+        announced: 0,
+    };
+}
+
+/// Spreads numbers over slots: 2^32 divided by the golden ratio.
+const SPREAD: u32 = 0x9e37_79b9;
+
+/// The slot for a number in a table with a power of two of them.
+#[inline(always)]
+pub(crate) fn slot(number: u32, slots: usize) -> usize {
+    (number.wrapping_mul(SPREAD) >> 16) as usize & (slots - 1)
 }
 
 #[map]

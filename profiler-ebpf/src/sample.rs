@@ -2,18 +2,19 @@
 
 use abi::{
     COMM_BYTES, MAX_EVENTS, MAX_KERNEL_FRAMES,
-    reasons::{Outcome, StackEnd, Verdict},
+    reasons::{Outcome, StackEnd, VERDICTS, Verdict},
     records::kind,
-    samples::{SampleCount, StackHash},
+    samples::{SampleCount, SampleKey, StackHash},
     unwind::Registers,
 };
 use aya_ebpf::{
     EbpfContext,
-    bindings::{BPF_NOEXIST, bpf_perf_event_data, task_struct},
+    bindings::{BPF_NOEXIST, bpf_perf_event_data},
     helpers::{
         bpf_get_current_pid_tgid,
         generated::{bpf_get_attach_cookie, bpf_get_stack},
     },
+    maps::HashMap,
     programs::PerfEventContext,
 };
 use core::ffi::c_void;
@@ -21,7 +22,7 @@ use core::ffi::c_void;
 use crate::{
     emit,
     frames::{self, Memory, Own},
-    kernel::{config, field, this_task},
+    kernel::{Object, config, this_task},
     mapping::{self, Space},
     maps::{COUNTS_0, COUNTS_1, EVENTS, Scratch, control, counters, scratch},
     registers::{self, Hit},
@@ -38,17 +39,18 @@ pub(crate) fn run(ctx: &PerfEventContext) {
     };
     // SAFETY: the state is this CPU's own, and an event does not interrupt itself.
     let state = unsafe { &mut *state };
-    let outcome = take(ctx, event, &mut state.verdict);
+    let outcome = take(ctx, event, &mut state.verdicts);
     state.counters.outcomes[outcome as usize] += 1;
 }
 
 #[inline(always)]
-fn take(ctx: &PerfEventContext, event: u32, verdict: &mut Verdict) -> Outcome {
+fn take(ctx: &PerfEventContext, event: u32, verdicts: &mut [Verdict; VERDICTS]) -> Outcome {
     let thread = bpf_get_current_pid_tgid();
     let (pid, tid) = ((thread >> 32) as u32, thread as u32);
     if tid == 0 {
         return Outcome::Idle;
     }
+    let verdict = &mut verdicts[tid as usize & (VERDICTS - 1)];
     if !targets::wants(verdict, thread) {
         return Outcome::Elsewhere;
     }
@@ -66,10 +68,11 @@ fn take(ctx: &PerfEventContext, event: u32, verdict: &mut Verdict) -> Outcome {
 
 #[inline(always)]
 fn count(ctx: &PerfEventContext, scratch: &mut Scratch) -> Outcome {
-    let task = this_task();
-    let leader = field(task, config!(offsets.task_group_leader));
+    let task = Object::of(this_task());
+    let leader = task.object(config!(offsets.task_group_leader));
     name(scratch, task, leader);
-    mapping::enter(scratch, Space::of(task, leader));
+    let space = Space::of(scratch, task, leader);
+    mapping::enter(scratch, &space);
     let leaf = match registers::user(ctx, scratch) {
         Hit::User(leaf) => {
             scratch.key.kernel = StackHash::NONE;
@@ -91,18 +94,21 @@ fn count(ctx: &PerfEventContext, scratch: &mut Scratch) -> Outcome {
 
 /// The names that the thread and its process have at this moment.
 #[inline(always)]
-pub(crate) fn name(scratch: &mut Scratch, task: *const task_struct, leader: *const task_struct) {
-    scratch.key.thread = comm(task);
-    scratch.key.process = comm(leader);
+pub(crate) fn name(scratch: &mut Scratch, task: Object, leader: Object) {
+    copy_comm(task, &mut scratch.key.thread);
+    copy_comm(leader, &mut scratch.key.process);
 }
 
-/// A thread's name.
+/// Copies a thread's name in words, since those of keys are aligned to them.
 #[inline(always)]
-pub(crate) fn comm(task: *const task_struct) -> [u8; COMM_BYTES] {
+pub(crate) fn copy_comm(task: Object, into: &mut [u8; COMM_BYTES]) {
     let offset = config!(offsets.task_comm);
-    let words: [u64; 2] = [field(task, offset), field(task, offset + 8)];
-    // SAFETY: both are as many bytes.
-    unsafe { core::mem::transmute(words) }
+    let words = into.as_mut_ptr().cast::<u64>();
+    // SAFETY: a name has two words.
+    unsafe {
+        words.write(task.field(offset));
+        words.add(1).write(task.field(offset + 8));
+    }
 }
 
 /// Walks a user stack, from its registers, into scratch.
@@ -198,11 +204,7 @@ pub(crate) fn count_end(event: u32, end: u32) {
 /// space has them; those that found no room in the ring go when the key is next counted anew.
 #[inline(always)]
 fn add(scratch: &Scratch, period: u64) -> Outcome {
-    let counts = match control().active_counts {
-        0 => &COUNTS_0,
-        _ => &COUNTS_1,
-    };
-    if let Some(count) = counts.get_ptr_mut(&scratch.key) {
+    if let Some(count) = counts().get_ptr_mut(&scratch.key) {
         // SAFETY: see above; the entry is valid until the program ends.
         unsafe {
             (*count).samples += 1;
@@ -210,13 +212,31 @@ fn add(scratch: &Scratch, period: u64) -> Outcome {
         }
         return Outcome::Sampled;
     }
+    match add_first(scratch, period) {
+        true => Outcome::Sampled,
+        false => Outcome::CountMapFull,
+    }
+}
+
+/// The map of counts that user space does not read.
+#[inline(always)]
+fn counts() -> &'static HashMap<SampleKey, SampleCount> {
+    match control().active_counts {
+        0 => &COUNTS_0,
+        _ => &COUNTS_1,
+    }
+}
+
+/// Adds the first sample of a key.
+#[inline(never)]
+fn add_first(scratch: &Scratch, period: u64) -> bool {
     send_stacks(scratch);
     let first = SampleCount {
         samples: 1,
         weight: period,
     };
-    match counts.insert(&scratch.key, &first, u64::from(BPF_NOEXIST)) {
-        Ok(()) => Outcome::Sampled,
-        Err(_) => Outcome::CountMapFull,
-    }
+    let counts = counts();
+    counts
+        .insert(&scratch.key, &first, u64::from(BPF_NOEXIST))
+        .is_ok()
 }

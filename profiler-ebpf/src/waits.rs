@@ -13,7 +13,7 @@ mod waker;
 
 use abi::{
     WAITS,
-    reasons::{Miss, Outcome, State},
+    reasons::{Miss, Outcome, State, VERDICTS},
     samples::StackHash,
     tables::Control,
 };
@@ -30,7 +30,7 @@ pub(crate) use threads::each;
 pub(crate) use waker::waking;
 
 use crate::{
-    kernel::{config, field},
+    kernel::{Object, config},
     maps::{CONTROL, EVENTS},
     targets,
 };
@@ -135,7 +135,7 @@ fn left_unseen(thread: &mut Thread, task: *const task_struct) {
 /// that it was about to have in the argument, and none in its task.
 #[inline(always)]
 fn state_of(preempted: bool, task: *const task_struct, state: u32) -> State {
-    let is_ready = || field::<u32>(task, config!(offsets.task_state)) == 0;
+    let is_ready = || Object::of(task).field::<u32>(config!(offsets.task_state)) == 0;
     match state {
         _ if preempted => State::Preempted,
         0 => State::Preempted,
@@ -162,7 +162,8 @@ fn first_sight(task: *mut task_struct, who: u64, now: u64) -> Option<&'static mu
     let state = EVENTS.get_ptr_mut(WAITS)?;
     // SAFETY: the state is this CPU's own, and the scheduler's programs do not nest.
     let state = unsafe { &mut *state };
-    if !targets::wants(&mut state.verdict, who) {
+    let verdict = &mut state.verdicts[who as usize & (VERDICTS - 1)];
+    if !targets::wants(verdict, who) {
         state.counters.outcomes[Outcome::Elsewhere as usize] += 1;
         return None;
     }

@@ -2,7 +2,7 @@
 //! carries of itself. It answers "at which byte of which struct is this member" and nothing else.
 //! Format: the kernel's `Documentation/bpf/btf.rst`.
 
-use abi::config::Offsets;
+use abi::config::{Offsets, VMA_BYTES};
 use thiserror::Error;
 
 /// Where the running kernel's type information is.
@@ -19,6 +19,9 @@ pub enum BtfError {
     /// The bytes are no BTF.
     #[error("failed to parse the kernel's BTF: {0}")]
     Malformed(&'static str),
+    /// A field lies further behind the start of its struct than the programs read.
+    #[error("failed to find the fields of `struct vm_area_struct` in its first {VMA_BYTES} bytes")]
+    TooFar,
     /// This kernel's struct has no such member.
     #[error("failed to find `{member}` of `struct {name}` in the kernel's BTF")]
     NoMember {
@@ -209,7 +212,7 @@ fn extra_bytes(info: u32) -> usize {
 /// # Errors
 /// Where the kernel has no BTF, or a field is not where it has been since 6.1.
 pub fn offsets(btf: &Btf) -> Result<Offsets, BtfError> {
-    Ok(Offsets {
+    let offsets = Offsets {
         task_mm: btf.offset("task_struct", "mm")?,
         task_files: btf.offset("task_struct", "files")?,
         task_pid: btf.offset("task_struct", "pid")?,
@@ -244,7 +247,21 @@ pub fn offsets(btf: &Btf) -> Result<Offsets, BtfError> {
         inode_generation: btf.offset("inode", "i_generation")?,
         inode_sb: btf.offset("inode", "i_sb")?,
         sb_dev: btf.offset("super_block", "s_dev")?,
-    })
+    };
+    let vma = [
+        offsets.vma_start,
+        offsets.vma_end,
+        offsets.vma_pgoff,
+        offsets.vma_flags,
+        offsets.vma_file,
+    ];
+    if vma
+        .iter()
+        .any(|&at| at as usize + size_of::<u64>() > VMA_BYTES)
+    {
+        return Err(BtfError::TooFar);
+    }
+    Ok(offsets)
 }
 
 #[cfg(test)]

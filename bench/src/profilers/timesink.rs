@@ -38,10 +38,15 @@ impl Profiler for Timesink {
         true
     }
 
+    fn reads_tables(&self) -> bool {
+        true
+    }
+
     fn record(&self, task: &Task<'_>) -> Command {
         let mut command = Command::new(&self.binary);
         command.args([
             "record",
+            "-v",
             "-e",
             "cpu-clock",
             "-F",

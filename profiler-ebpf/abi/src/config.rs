@@ -87,6 +87,10 @@ pub struct Offsets {
     pub sb_dev: u32,
 }
 
+/// The first bytes of a `vm_area_struct`, in which its fields have to lie. A node of the kernel's
+/// tree of mappings has as many, and both are read into the same place.
+pub const VMA_BYTES: usize = 256;
+
 /// How the machine's addresses are made up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]

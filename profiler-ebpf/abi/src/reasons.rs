@@ -115,7 +115,7 @@ pub struct Counters {
     pub misses: [u64; Miss::ALL.len()],
 }
 
-/// Whether the thread that ran last on a CPU is a target, so that a thread which goes on running is
+/// Whether a thread that ran lately on a CPU is a target, so that threads which go on running are
 /// not looked up at each sample.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
@@ -132,13 +132,16 @@ pub struct Verdict {
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct EventState {
-    /// For the next sample.
-    pub verdict: Verdict,
+    /// For the next samples, by the thread's number.
+    pub verdicts: [Verdict; VERDICTS],
     /// For the ledger.
     pub counters: Counters,
 }
 
-const _: () = assert!(size_of::<EventState>() == 16 + size_of::<Counters>());
+/// How many verdicts are kept, a power of two: those of one cache line.
+pub const VERDICTS: usize = 4;
+
+const _: () = assert!(size_of::<EventState>() == 16 * VERDICTS + size_of::<Counters>());
 
 const _: () = assert!(
     size_of::<Counters>() == 8 * (Outcome::ALL.len() + StackEnd::ALL.len() + Miss::ALL.len())

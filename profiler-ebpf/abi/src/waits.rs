@@ -17,10 +17,14 @@ const FIRST_POWER: u32 = 10;
 /// longer than half an hour.
 pub type Histogram = [u32; BUCKETS];
 
+/// The longest time that is told from longer ones, in nanoseconds.
+const LONGEST: u64 = (3 << 40) - 1;
+
 /// The bucket of a time.
 #[must_use]
 #[inline(always)]
 pub const fn bucket(ns: u64) -> usize {
+    let ns = if ns < LONGEST { ns } else { LONGEST };
     let mut power = 0;
     let mut rest = ns;
     let mut half = 32;
@@ -35,12 +39,7 @@ pub const fn bucket(ns: u64) -> usize {
         return 0;
     }
     let upper_half = (ns >> (power - 1)) & 1;
-    let bucket = 1 + 2 * (power - FIRST_POWER) as usize + upper_half as usize;
-    if bucket < BUCKETS {
-        bucket
-    } else {
-        BUCKETS - 1
-    }
+    1 + 2 * (power - FIRST_POWER) as usize + upper_half as usize
 }
 
 /// The shortest time of a bucket, in nanoseconds.

@@ -20,6 +20,7 @@ use core::ffi::c_void;
 use super::stacks::Stacks;
 use crate::{
     frames::{self, Own},
+    kernel::number,
     mapping::Space,
     maps::Scratch,
     registers::MACHINE,
@@ -302,17 +303,6 @@ fn read_kernel_stack(ctx: *mut c_void, trail: &mut Trail, bytes: usize) -> bool 
     failed == 0
 }
 
-/// An address as a number, with which the verifier allows arithmetic: what has been in a map is one.
-#[inline(always)]
-fn number(through: &mut u64, address: *const c_void) -> u64 {
-    let through = &raw mut *through;
-    // SAFETY: the reference can be written and read.
-    unsafe {
-        through.write_volatile(address as u64);
-        through.read_volatile()
-    }
-}
-
 /// Learns the stacks that were just walked, where they are those of the walk before too.
 #[inline(always)]
 pub(crate) fn learn(at: &Place, scratch: &mut Scratch, known: &mut Repeat) {
@@ -324,7 +314,7 @@ pub(crate) fn learn(at: &Place, scratch: &mut Scratch, known: &mut Repeat) {
         return;
     }
     known.times += 1;
-    let is_time = known.times % LEARN_AGAIN == LEARN_AFTER;
+    let is_time = known.is_known != 0 || known.times % LEARN_AGAIN == LEARN_AFTER;
     if !is_time || !find_kernel_words(at.ctx, scratch) {
         return;
     }

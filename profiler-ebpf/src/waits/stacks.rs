@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     frames::{Noted, OfTask},
-    kernel::{config, field, this_task},
+    kernel::{Object, config, this_task},
     mapping::{self, Space},
     maps::{PENDING, Scratch, counters, scratch},
     registers, sample,
@@ -63,7 +63,7 @@ pub(crate) fn take(ctx: *mut c_void, thread: &mut Thread) {
     if let Some(stacks) = repeat::holds(&at, scratch, known) {
         thread.take(&stacks);
     } else {
-        mapping::enter(scratch, space);
+        mapping::enter(scratch, &at.space);
         sample::kernel_stack(ctx, scratch);
         sample::user_stack(scratch, leaf, Noted);
         if sample::send_stacks(scratch) {
@@ -83,7 +83,7 @@ pub(crate) fn take_of(task: *mut task_struct, thread: &mut Thread) -> Option<Sta
         return None;
     };
     let space = begin(scratch, thread, task);
-    mapping::enter(scratch, space);
+    mapping::enter(scratch, &space);
     // SAFETY: the helper writes at most the array's size.
     let bytes = unsafe {
         bpf_get_task_stack(
@@ -108,7 +108,9 @@ fn begin(scratch: &mut Scratch, thread: &mut Thread, task: *const task_struct) -
     identify(thread, task);
     scratch.key.pid = thread.key.pid;
     scratch.key.tid = thread.key.tid;
-    Space::of(task, field(task, config!(offsets.task_group_leader)))
+    let task = Object::of(task);
+    let leader = task.object(config!(offsets.task_group_leader));
+    Space::of(scratch, task, leader)
 }
 
 /// The registers that a walk of the user stack begins with.
@@ -128,10 +130,12 @@ fn leaf(
 /// Who a thread is, and the names that it and its process have at this moment.
 #[inline(always)]
 pub(crate) fn identify(thread: &mut Thread, task: *const task_struct) {
-    thread.key.pid = field(task, config!(offsets.task_tgid));
-    thread.key.tid = field(task, config!(offsets.task_pid));
-    thread.key.thread = sample::comm(task);
-    thread.key.process = sample::comm(field(task, config!(offsets.task_group_leader)));
+    let task = Object::of(task);
+    let leader = task.object(config!(offsets.task_group_leader));
+    thread.key.pid = task.field(config!(offsets.task_tgid));
+    thread.key.tid = task.field(config!(offsets.task_pid));
+    sample::copy_comm(task, &mut thread.key.thread);
+    sample::copy_comm(leader, &mut thread.key.process);
 }
 
 /// Takes the stack of a wait at its end, in the thread's own context, and counts the wait.

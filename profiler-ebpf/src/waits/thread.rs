@@ -16,7 +16,7 @@ use core::{ffi::c_void, ptr};
 
 use super::{repeat::Repeats, stacks::Stacks};
 use crate::{
-    kernel::{config, field},
+    kernel::{Object, config},
     maps::{PendingWait, RING, counters},
 };
 
@@ -201,7 +201,7 @@ fn storage(task: *mut task_struct, flags: u64) -> Option<&'static mut Thread> {
 /// How long a thread has run by the scheduler's own account, up to its last tick or switch.
 #[inline(always)]
 pub(crate) fn exec_ns(task: *const task_struct) -> u64 {
-    field(task, config!(offsets.task_exec_runtime))
+    Object::of(task).field(config!(offsets.task_exec_runtime))
 }
 
 /// What is kept of a thread, if it is watched.

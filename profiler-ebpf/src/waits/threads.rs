@@ -19,7 +19,7 @@ use super::{
     thread::{self, Thread, phase},
 };
 use crate::{
-    kernel::{config, field, read},
+    kernel::{Object, config, read},
     maps::CONTROL,
     targets,
 };
@@ -77,8 +77,9 @@ pub(crate) fn each(ctx: *mut IterTask) {
 /// Whether a thread is wanted.
 #[inline(always)]
 pub(crate) fn is_wanted(task: *const task_struct) -> bool {
-    let pid: u32 = field(task, config!(offsets.task_tgid));
-    let tid: u32 = field(task, config!(offsets.task_pid));
+    let object = Object::of(task);
+    let pid: u32 = object.field(config!(offsets.task_tgid));
+    let tid: u32 = object.field(config!(offsets.task_pid));
     let scope = config!(scope);
     if tid == 0 {
         false
@@ -97,8 +98,8 @@ pub(crate) fn is_wanted(task: *const task_struct) -> bool {
 fn is_in_cgroup(task: *const task_struct) -> bool {
     let level = config!(cgroup_level);
     let ancestor = || -> Option<u64> {
-        let set: *const task_struct = field(task, config!(offsets.task_cgroups));
-        let group: u64 = field(set, config!(offsets.css_set_dfl_cgrp));
+        let set = Object::of(task).object(config!(offsets.task_cgroups));
+        let group: u64 = set.field(config!(offsets.css_set_dfl_cgrp));
         if read::<u32>(group, config!(offsets.cgroup_level))? < level {
             return None;
         }
@@ -113,7 +114,7 @@ fn is_in_cgroup(task: *const task_struct) -> bool {
 /// How often a thread has left the CPU, by the kernel's count.
 #[inline(always)]
 fn switches(task: *const task_struct) -> u64 {
-    let count = |offset| field::<u64>(task, offset);
+    let count = |offset| Object::of(task).field::<u64>(offset);
     count(config!(offsets.task_nvcsw)) + count(config!(offsets.task_nivcsw))
 }
 
@@ -140,8 +141,9 @@ fn begin(task: *mut task_struct) {
     let Some(thread) = thread::watch(task).filter(|thread| thread.phase == phase::NEW) else {
         return;
     };
-    let is_running = field::<u32>(task, config!(offsets.task_on_cpu)) != 0;
-    let state: u32 = field(task, config!(offsets.task_state));
+    let object = Object::of(task);
+    let is_running = object.field::<u32>(config!(offsets.task_on_cpu)) != 0;
+    let state: u32 = object.field(config!(offsets.task_state));
     stacks::identify(thread, task);
     let stacks = match is_running {
         true => None,

@@ -10,7 +10,7 @@ use super::{thread, watching};
 use crate::{
     emit,
     frames::Own,
-    kernel::{config, field, this_task},
+    kernel::{Object, config, this_task},
     mapping::{self, Space},
     maps::{Scratch, scratch},
     registers, sample,
@@ -41,9 +41,11 @@ fn take(ctx: &BtfTracePointContext, scratch: &mut Scratch) -> StackHash {
     scratch.key.pid = pid;
     scratch.key.tid = tid;
     let task = this_task();
-    let leader = field(task, config!(offsets.task_group_leader));
-    sample::name(scratch, task, leader);
-    mapping::enter(scratch, Space::of(task, leader));
+    let object = Object::of(task);
+    let leader = object.object(config!(offsets.task_group_leader));
+    sample::name(scratch, object, leader);
+    let space = Space::of(scratch, object, leader);
+    mapping::enter(scratch, &space);
     sample::kernel_stack(ctx.as_ptr(), scratch);
     let leaf = if scratch.mm != 0 && tid != 0 {
         registers::saved(scratch, task)
