@@ -22,7 +22,7 @@ use crate::{
     frames::{self, Own},
     kernel::number,
     mapping::Space,
-    maps::Scratch,
+    maps::{KernelStack, Scratch, slot},
     registers::MACHINE,
     sample,
 };
@@ -38,7 +38,7 @@ const OWN_FRAMES: usize = 4;
 /// After how many equal stacks in a row they are learned, and after how many more the next attempt is
 /// made.
 const LEARN_AFTER: u32 = 2;
-const LEARN_AGAIN: u32 = 64;
+const LEARN_AGAIN: u32 = 16;
 
 /// A word of a stack.
 #[repr(C)]
@@ -100,7 +100,7 @@ pub(crate) struct Trail {
     kernel: Words,
     /// Which of the kernel's return addresses is looked for.
     next: u32,
-    /// How many words up to the last one that was found may be return addresses.
+    /// How many words up to the last one that was found equal one of them.
     candidates: u32,
     /// The words from this address on are in `stack`.
     bottom: u64,
@@ -116,6 +116,10 @@ pub(crate) struct Repeat {
     times: u32,
     /// 1 where the rest holds.
     is_known: u32,
+    /// 1 where it held lately.
+    is_recent: u32,
+    /// How the thread left the CPU: an [`abi::reasons::State`].
+    state: u32,
     /// The stacks.
     user_hash: StackHash,
     kernel_hash: StackHash,
@@ -129,17 +133,39 @@ pub(crate) struct Repeat {
     kernel: Words,
 }
 
-/// Where a thread waits has to do with how it left the CPU and with what code it runs: these decide which
-/// of them is looked at.
+/// By how a thread left the CPU and with what code, it is known by one of these stacks.
 #[repr(C)]
 pub(crate) struct Repeats([Repeat; REPEATS]);
 
 impl Repeats {
+    /// The one for a place. A place that is not there replaces another one, unless that was met since
+    /// its last turn: places where the thread waits but once are many.
     #[inline(always)]
-    pub(crate) fn of(&mut self, at: &Place, state: u32) -> &mut Repeat {
+    pub(crate) fn of(&mut self, at: &Place, state: u32, trail: &mut Trail) -> Option<&mut Repeat> {
         let pc = at.leaf.map_or(0, |registers| registers.pc);
-        let spread = (pc as u32 ^ state << 16).wrapping_mul(0x9e37_79b9);
-        &mut self.0[(spread >> 16) as usize & (REPEATS - 1)]
+        let mut found = REPEATS;
+        for index in 0..REPEATS {
+            let known = &self.0[index];
+            if known.pc == pc && known.state == state {
+                found = index;
+            }
+        }
+        if found == REPEATS {
+            found = slot(pc as u32 ^ state, REPEATS);
+            let known = &mut self.0[found];
+            if known.is_recent != 0 {
+                known.is_recent = 0;
+                return None;
+            }
+            known.pc = pc;
+            known.state = state;
+            known.is_known = 0;
+            known.times = 0;
+            known.user_hash = StackHash::NONE;
+        }
+        // Through a map, so that the verifier does not go all further ways for each index apart.
+        let index = number(&mut trail.bottom, found as *const c_void) as usize;
+        Some(&mut self.0[index & (REPEATS - 1)])
     }
 }
 
@@ -229,14 +255,13 @@ impl Trail {
 
 /// The user and the kernel stack of the running thread, where they are those that it is known by.
 #[inline(always)]
-pub(crate) fn holds(at: &Place, scratch: &mut Scratch, known: &Repeat) -> Option<Stacks> {
+pub(crate) fn holds(at: &Place, scratch: &mut Scratch, known: &mut Repeat) -> Option<Stacks> {
     if known.is_known == 0 || !at.space.is_still(&known.space) {
         return None;
     }
     if at.space.is_some() {
         let now = at.leaf.ok()?;
-        let is_same =
-            now.pc == known.pc && now.sp == known.sp && (known.uses_fp == 0 || now.fp == known.fp);
+        let is_same = now.sp == known.sp && (known.uses_fp == 0 || now.fp == known.fp);
         if !is_same || !same_user_words(scratch, &known.user) {
             return None;
         }
@@ -247,6 +272,7 @@ pub(crate) fn holds(at: &Place, scratch: &mut Scratch, known: &Repeat) -> Option
     {
         return None;
     }
+    known.is_recent = 1;
     sample::count_end(scratch.event, known.end);
     Some(Stacks {
         user: known.user_hash,
@@ -325,7 +351,6 @@ pub(crate) fn learn(at: &Place, scratch: &mut Scratch, known: &mut Repeat) {
         if !scratch.trail.is_decided() {
             return;
         }
-        known.pc = now.pc;
         known.sp = now.sp;
         known.fp = now.fp;
         known.user = scratch.trail.user;
@@ -392,7 +417,7 @@ unsafe extern "C" fn look_at_word(index: u32, context: *mut c_void) -> i64 {
     let [first, second, third] = marks(word);
     let is_candidate =
         trail.sets[0] & first != 0 && trail.sets[1] & second != 0 && trail.sets[2] & third != 0;
-    if !is_candidate {
+    if !is_candidate || !is_return_address(&scratch.kernel, word) {
         return 0;
     }
     trail.candidates += 1;
@@ -407,6 +432,20 @@ unsafe extern "C" fn look_at_word(index: u32, context: *mut c_void) -> i64 {
         }
     }
     i64::from(trail.next + 1 >= scratch.kernel.header.frames)
+}
+
+/// Whether a word is one of the kernel stack's return addresses.
+#[inline(always)]
+fn is_return_address(stack: &KernelStack, word: u64) -> bool {
+    for frame in 0..MAX_WORDS {
+        if frame >= stack.header.frames as usize {
+            break;
+        }
+        if stack.addresses[frame] == word {
+            return true;
+        }
+    }
+    false
 }
 
 /// One bit for each of the three sets.

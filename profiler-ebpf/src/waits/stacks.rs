@@ -59,18 +59,22 @@ pub(crate) fn take(ctx: *mut c_void, thread: &mut Thread) {
     let space = begin(scratch, thread, task);
     let leaf = leaf(scratch, &space, task);
     let at = Place { ctx, space, leaf };
-    let known = thread.repeats.of(&at, thread.key.state);
-    if let Some(stacks) = repeat::holds(&at, scratch, known) {
-        thread.take(&stacks);
-    } else {
+    let mut known = thread.repeats.of(&at, thread.key.state, &mut scratch.trail);
+    let held = known
+        .as_deref_mut()
+        .and_then(|known| repeat::holds(&at, scratch, known));
+    let stacks = held.unwrap_or_else(|| {
         mapping::enter(scratch, &at.space);
         sample::kernel_stack(ctx, scratch);
         sample::user_stack(scratch, leaf, Noted);
-        if sample::send_stacks(scratch) {
+        if sample::send_stacks(scratch)
+            && let Some(known) = known
+        {
             repeat::learn(&at, scratch, known);
         }
-        thread.take(&Stacks::of(scratch));
-    }
+        Stacks::of(scratch)
+    });
+    thread.take(&stacks);
     scratch.release();
 }
 
