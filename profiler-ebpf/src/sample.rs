@@ -50,8 +50,7 @@ fn take(ctx: &PerfEventContext, event: u32, verdicts: &mut [Verdict; VERDICTS]) 
     if tid == 0 {
         return Outcome::Idle;
     }
-    let verdict = &mut verdicts[tid as usize & (VERDICTS - 1)];
-    if !targets::wants(verdict, thread) {
+    if !targets::wants(verdicts, thread) {
         return Outcome::Elsewhere;
     }
     let Some(scratch) = scratch::hold(scratch::SAMPLES) else {

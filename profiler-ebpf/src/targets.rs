@@ -3,7 +3,7 @@
 use abi::{
     FOLLOWING,
     config::{Scope, Target, target},
-    reasons::{Miss, Verdict},
+    reasons::{Miss, VERDICTS, Verdict},
 };
 use aya_ebpf::{
     bindings::BPF_ANY,
@@ -17,7 +17,7 @@ use crate::{
 
 /// Whether the running thread is wanted.
 #[inline(always)]
-pub(crate) fn wants(verdict: &mut Verdict, thread: u64) -> bool {
+pub(crate) fn wants(verdicts: &mut [Verdict; VERDICTS], thread: u64) -> bool {
     let (pid, tid) = ((thread >> 32) as u32, thread as u32);
     let scope = config!(scope);
     if scope == Scope::Machine as u32 {
@@ -30,6 +30,13 @@ pub(crate) fn wants(verdict: &mut Verdict, thread: u64) -> bool {
         return id == config!(cgroup_id);
     }
     let version = TARGETS_VERSION.get(0).map_or(0, |version| version + 1);
+    // All threads of a process are judged alike where no single one can be a target.
+    let thread = if config!(has_threads) != 0 {
+        thread
+    } else {
+        u64::from(pid)
+    };
+    let verdict = &mut verdicts[thread as usize & (VERDICTS - 1)];
     if verdict.thread != thread || verdict.version != version {
         let wanted = is_target(pid, target::PROCESS)
             || (config!(has_threads) != 0 && is_target(tid, target::THREAD));

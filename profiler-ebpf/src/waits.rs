@@ -13,7 +13,7 @@ mod waker;
 
 use abi::{
     WAITS,
-    reasons::{Miss, Outcome, State, VERDICTS},
+    reasons::{Miss, Outcome, State},
     samples::StackHash,
     tables::Control,
 };
@@ -162,8 +162,7 @@ fn first_sight(task: *mut task_struct, who: u64, now: u64) -> Option<&'static mu
     let state = EVENTS.get_ptr_mut(WAITS)?;
     // SAFETY: the state is this CPU's own, and the scheduler's programs do not nest.
     let state = unsafe { &mut *state };
-    let verdict = &mut state.verdicts[who as usize & (VERDICTS - 1)];
-    if !targets::wants(verdict, who) {
+    if !targets::wants(&mut state.verdicts, who) {
         state.counters.outcomes[Outcome::Elsewhere as usize] += 1;
         return None;
     }

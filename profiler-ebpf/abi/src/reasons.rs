@@ -115,12 +115,12 @@ pub struct Counters {
     pub misses: [u64; Miss::ALL.len()],
 }
 
-/// Whether a thread that ran lately on a CPU is a target, so that threads which go on running are
-/// not looked up at each sample.
+/// Whether a thread or process that ran lately on a CPU is a target, so that those which go on
+/// running are not looked up at each sample.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct Verdict {
-    /// Process id (upper half) and thread id.
+    /// Process id (upper half) and thread id; the process id alone where no target is a thread.
     pub thread: u64,
     /// The version of the targets to which it belongs; 0 is none.
     pub version: u32,
@@ -132,7 +132,7 @@ pub struct Verdict {
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct EventState {
-    /// For the next samples, by the thread's number.
+    /// For the next samples, by the number of the thread or process.
     pub verdicts: [Verdict; VERDICTS],
     /// For the ledger.
     pub counters: Counters,
