@@ -23,7 +23,11 @@ pub(crate) fn file_seen(
     start: u64,
     end: u64,
 ) -> u32 {
-    let record = FileSeen {
+    let Some(mut record) = RING.reserve::<FileSeen>(0) else {
+        count(scratch.event, Miss::FileUnannounced);
+        return 0;
+    };
+    record.write(FileSeen {
         kind: kind::FILE,
         file: number,
         identity: *identity,
@@ -31,14 +35,9 @@ pub(crate) fn file_seen(
         end,
         pid: scratch.key.pid,
         padding: 0,
-    };
-    match RING.output::<FileSeen>(record, u64::from(BPF_RB_FORCE_WAKEUP)) {
-        Ok(()) => 1,
-        Err(_) => {
-            count(scratch.event, Miss::FileUnannounced);
-            0
-        }
-    }
+    });
+    record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
+    1
 }
 
 /// Sends the user stack in scratch unless user space has it, and tells whether it has it now.

@@ -44,6 +44,13 @@ pub(crate) fn user(ctx: &PerfEventContext, scratch: &mut Scratch) -> Hit {
     })
 }
 
+/// Where the code of a thread goes on, by what was saved; of a thread of the kernel it is no address.
+#[inline(always)]
+pub(crate) fn pc(task: *mut task_struct) -> u64 {
+    // SAFETY: the verifier knows what is there, and the kernel handles a fault.
+    unsafe { machine::pc(kept(task)) }
+}
+
 /// The registers that were saved when a thread entered the kernel.
 #[inline(always)]
 pub(crate) fn saved(scratch: &mut Scratch, task: *mut task_struct) -> Result<Registers, StackEnd> {

@@ -47,6 +47,16 @@ macro_rules! leave {
     };
 }
 
+/// Where the code goes on.
+///
+/// # Safety
+/// The registers can be read.
+#[inline(always)]
+pub(crate) unsafe fn pc(regs: *const Saved) -> u64 {
+    // SAFETY: the caller says so; volatile as above.
+    unsafe { (&raw const (*regs).pc).read_volatile() }
+}
+
 /// The registers that a walk begins with; leaves the general ones in `leaf`.
 ///
 /// # Safety

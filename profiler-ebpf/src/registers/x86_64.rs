@@ -54,6 +54,16 @@ pub(crate) unsafe fn mode(regs: *const Saved) -> Mode {
     Mode(unsafe { load!(regs, cs) })
 }
 
+/// Where the code goes on.
+///
+/// # Safety
+/// The registers can be read.
+#[inline(always)]
+pub(crate) unsafe fn pc(regs: *const Saved) -> u64 {
+    // SAFETY: the caller says so.
+    unsafe { load!(regs, rip) }
+}
+
 /// The registers that a walk begins with; leaves the general ones in `leaf`.
 ///
 /// # Safety

@@ -11,10 +11,12 @@
 
 use abi::{
     reasons::StackEnd,
-    samples::StackHash,
     unwind::{Registers, Rule, cfa, fp, ra},
 };
-use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel};
+use aya_ebpf::{
+    bindings::task_struct,
+    helpers::generated::{bpf_loop, bpf_probe_read_kernel},
+};
 use core::ffi::c_void;
 
 use super::stacks::Stacks;
@@ -23,7 +25,7 @@ use crate::{
     kernel::number,
     mapping::Space,
     maps::{KernelStack, Scratch, slot},
-    registers::MACHINE,
+    registers::{self, MACHINE},
     sample,
 };
 
@@ -86,6 +88,8 @@ impl Words {
 /// What is found out about a stack while it is walked; a part of the scratch.
 #[repr(C)]
 pub(crate) struct Trail {
+    /// The state of the thread's memory map.
+    pub(crate) space: Space,
     /// 1 where the words do not decide the stack.
     is_lost: u32,
     /// 1 where the walk came to its end in a way that it would come to again.
@@ -120,12 +124,12 @@ pub(crate) struct Repeat {
     is_recent: u32,
     /// How the thread left the CPU: an [`abi::reasons::State`].
     state: u32,
-    /// The stacks.
-    user_hash: StackHash,
-    kernel_hash: StackHash,
-    end: u32,
     uses_fp: u32,
+    /// Always 0.
+    padding: u32,
     pc: u64,
+    /// The stacks that were walked last.
+    pub(crate) stacks: Stacks,
     sp: u64,
     fp: u64,
     space: Space,
@@ -141,8 +145,7 @@ impl Repeats {
     /// The one for a place. A place that is not there replaces another one, unless that was met since
     /// its last turn: places where the thread waits but once are many.
     #[inline(always)]
-    pub(crate) fn of(&mut self, at: &Place, state: u32, trail: &mut Trail) -> Option<&mut Repeat> {
-        let pc = at.leaf.map_or(0, |registers| registers.pc);
+    pub(crate) fn of(&mut self, pc: u64, state: u32, trail: &mut Trail) -> Option<&mut Repeat> {
         let mut found = REPEATS;
         for index in 0..REPEATS {
             let known = &self.0[index];
@@ -161,22 +164,11 @@ impl Repeats {
             known.state = state;
             known.is_known = 0;
             known.times = 0;
-            known.user_hash = StackHash::NONE;
         }
         // Through a map, so that the verifier does not go all further ways for each index apart.
         let index = number(&mut trail.bottom, found as *const c_void) as usize;
         Some(&mut self.0[index & (REPEATS - 1)])
     }
-}
-
-/// Where the running thread waits.
-pub(crate) struct Place {
-    /// The address that the program was called with.
-    pub(crate) ctx: *mut c_void,
-    /// The state of the memory map.
-    pub(crate) space: Space,
-    /// The user's registers.
-    pub(crate) leaf: Result<Registers, StackEnd>,
 }
 
 impl Trail {
@@ -253,32 +245,35 @@ impl Trail {
     }
 }
 
-/// The user and the kernel stack of the running thread, where they are those that it is known by.
+/// Whether the running thread has the stacks that it is known by.
 #[inline(always)]
-pub(crate) fn holds(at: &Place, scratch: &mut Scratch, known: &mut Repeat) -> Option<Stacks> {
-    if known.is_known == 0 || !at.space.is_still(&known.space) {
-        return None;
+pub(crate) fn holds(
+    ctx: *mut c_void,
+    task: *mut task_struct,
+    scratch: &mut Scratch,
+    known: &mut Repeat,
+) -> bool {
+    if known.is_known == 0 || !scratch.trail.space.is_still(&known.space) {
+        return false;
     }
-    if at.space.is_some() {
-        let now = at.leaf.ok()?;
+    if known.space.is_some() {
+        let Ok(now) = registers::saved(scratch, task) else {
+            return false;
+        };
         let is_same = now.sp == known.sp && (known.uses_fp == 0 || now.fp == known.fp);
         if !is_same || !same_user_words(scratch, &known.user) {
-            return None;
+            return false;
         }
     }
     let highest = known.kernel.highest();
-    if !read_kernel_stack(at.ctx, &mut scratch.trail, highest as usize + 8)
+    if !read_kernel_stack(ctx, &mut scratch.trail, highest as usize + 8)
         || !same_kernel_words(&scratch.trail, &known.kernel)
     {
-        return None;
+        return false;
     }
     known.is_recent = 1;
-    sample::count_end(scratch.event, known.end);
-    Some(Stacks {
-        user: known.user_hash,
-        kernel: known.kernel_hash,
-        end: known.end,
-    })
+    sample::count_end(scratch.event, known.stacks.end);
+    true
 }
 
 #[inline(always)]
@@ -331,21 +326,26 @@ fn read_kernel_stack(ctx: *mut c_void, trail: &mut Trail, bytes: usize) -> bool 
 
 /// Learns the stacks that were just walked, where they are those of the walk before too.
 #[inline(always)]
-pub(crate) fn learn(at: &Place, scratch: &mut Scratch, known: &mut Repeat) {
-    if known.user_hash != scratch.key.user || known.kernel_hash != scratch.key.kernel {
-        known.user_hash = scratch.key.user;
-        known.kernel_hash = scratch.key.kernel;
+pub(crate) fn learn(
+    ctx: *mut c_void,
+    task: *mut task_struct,
+    scratch: &mut Scratch,
+    known: &mut Repeat,
+) {
+    let stacks = Stacks::of(scratch);
+    if known.stacks != stacks {
+        known.stacks = stacks;
         known.times = 0;
         known.is_known = 0;
         return;
     }
     known.times += 1;
     let is_time = known.is_known != 0 || known.times % LEARN_AGAIN == LEARN_AFTER;
-    if !is_time || !find_kernel_words(at.ctx, scratch) {
+    if !is_time || !find_kernel_words(ctx, scratch) {
         return;
     }
-    if at.space.is_some() {
-        let Ok(now) = at.leaf else {
+    if scratch.trail.space.is_some() {
+        let Ok(now) = registers::saved(scratch, task) else {
             return;
         };
         if !scratch.trail.is_decided() {
@@ -355,9 +355,8 @@ pub(crate) fn learn(at: &Place, scratch: &mut Scratch, known: &mut Repeat) {
         known.fp = now.fp;
         known.user = scratch.trail.user;
     }
-    known.end = scratch.end;
     known.uses_fp = scratch.trail.uses_fp;
-    known.space = at.space;
+    known.space = scratch.trail.space;
     known.kernel = scratch.trail.kernel;
     known.is_known = 1;
 }

@@ -13,8 +13,7 @@ use aya_ebpf::{
 use core::ffi::c_void;
 
 use super::{
-    count,
-    repeat::{self, Place},
+    count, repeat,
     thread::{self, Thread, miss, phase},
 };
 use crate::{
@@ -26,21 +25,26 @@ use crate::{
 };
 
 /// The stacks of a wait.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stacks {
     pub(crate) user: StackHash,
     pub(crate) kernel: StackHash,
     /// A [`StackEnd`], of the user stack.
     pub(crate) end: u32,
+    /// Always 0.
+    padding: u32,
 }
 
 impl Stacks {
     /// Those that are in scratch.
     #[inline(always)]
-    fn of(scratch: &Scratch) -> Self {
+    pub(super) fn of(scratch: &Scratch) -> Self {
         Self {
             user: scratch.key.user,
             kernel: scratch.key.kernel,
             end: scratch.end,
+            padding: 0,
         }
     }
 }
@@ -56,25 +60,28 @@ pub(crate) fn take(ctx: *mut c_void, thread: &mut Thread) {
         return;
     };
     let task = this_task();
-    let space = begin(scratch, thread, task);
+    scratch.trail.space = begin(scratch, thread, task);
+    let (pc, state) = (registers::pc(task), thread.key.state);
+    let mut known = thread.repeats.of(pc, state, &mut scratch.trail);
+    if let Some(known) = &mut known
+        && repeat::holds(ctx, task, scratch, known)
+    {
+        let stacks = known.stacks;
+        thread.take(&stacks);
+        scratch.release();
+        return;
+    }
+    let space = scratch.trail.space;
+    mapping::enter(scratch, &space);
+    sample::kernel_stack(ctx, scratch);
     let leaf = leaf(scratch, &space, task);
-    let at = Place { ctx, space, leaf };
-    let mut known = thread.repeats.of(&at, thread.key.state, &mut scratch.trail);
-    let held = known
-        .as_deref_mut()
-        .and_then(|known| repeat::holds(&at, scratch, known));
-    let stacks = held.unwrap_or_else(|| {
-        mapping::enter(scratch, &at.space);
-        sample::kernel_stack(ctx, scratch);
-        sample::user_stack(scratch, leaf, Noted);
-        if sample::send_stacks(scratch)
-            && let Some(known) = known
-        {
-            repeat::learn(&at, scratch, known);
-        }
-        Stacks::of(scratch)
-    });
-    thread.take(&stacks);
+    sample::user_stack(scratch, leaf, Noted);
+    if sample::send_stacks(scratch)
+        && let Some(known) = known
+    {
+        repeat::learn(ctx, task, scratch, known);
+    }
+    thread.take(&Stacks::of(scratch));
     scratch.release();
 }
 
