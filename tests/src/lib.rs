@@ -28,7 +28,7 @@ pub use ledger::Ledger;
 pub use machine::{Alone, alone, online_cpus, require_root, tool};
 pub use mounts::{Mounts, run_tool};
 pub use pprof::{Pprof, PprofFrame, PprofSample};
-pub use recorded::{Recorded, record, record_by_release};
+pub use recorded::{Recorded, record, record_by_release, record_while};
 pub use waits::ThreadRow;
 pub use whole::{Whole, ends};
 pub use workload::Workload;

@@ -22,16 +22,31 @@ pub struct Recorded {
 /// Records a command to its end, with the whole ledger.
 #[must_use]
 pub fn record<Word: AsRef<OsStr>>(options: &[&str], command: &[Word]) -> Recorded {
-    record_by(&binary(), options, command)
+    record_by(&binary(), options, command, |_| {})
+}
+
+/// As [`record`], and does something to the recorder while it records.
+#[must_use]
+pub fn record_while<Word: AsRef<OsStr>>(
+    options: &[&str],
+    command: &[Word],
+    during: impl FnOnce(&mut Running),
+) -> Recorded {
+    record_by(&binary(), options, command, during)
 }
 
 /// As [`record`], by the binary as users have it.
 #[must_use]
 pub fn record_by_release<Word: AsRef<OsStr>>(options: &[&str], command: &[Word]) -> Recorded {
-    record_by(&release_binary(), options, command)
+    record_by(&release_binary(), options, command, |_| {})
 }
 
-fn record_by<Word: AsRef<OsStr>>(binary: &Path, options: &[&str], command: &[Word]) -> Recorded {
+fn record_by<Word: AsRef<OsStr>>(
+    binary: &Path,
+    options: &[&str],
+    command: &[Word],
+    during: impl FnOnce(&mut Running),
+) -> Recorded {
     let folder = tempfile::tempdir().unwrap();
     let outputs = ["folded", "svg", "pb.gz"].map(|end| file(folder.path(), end));
     let mut timesink = Command::new(binary);
@@ -40,7 +55,9 @@ fn record_by<Word: AsRef<OsStr>>(binary: &Path, options: &[&str], command: &[Wor
         timesink.arg("-o").arg(output);
     }
     timesink.arg("--").args(command);
-    let run = Running::spawn(timesink).finish();
+    let mut running = Running::spawn(timesink);
+    during(&mut running);
+    let run = running.finish();
     assert!(run.status.success(), "{}", run.stderr);
     Recorded { run, folder }
 }

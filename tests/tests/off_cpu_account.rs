@@ -4,7 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "in a test a failure is the answer")]
 #![allow(clippy::print_stdout, reason = "the figures are for whoever looks")]
 
-use tests::{Ledger, Pprof, Recorded, ThreadRow, Workload, alone, record, require_root};
+use std::{thread, time::Duration};
+
+use tests::{
+    Ledger, Pprof, Recorded, ThreadRow, Workload, alone, record, record_while, require_root,
+};
 
 /// What a thread of `mixed` had, by the scheduler's and the clock's account, in nanoseconds.
 struct Life {
@@ -33,13 +37,18 @@ fn error(number: u64, truth: u64, whole: u64) -> f64 {
     (number as f64 - truth as f64) / whole as f64
 }
 
-fn largest(errors: impl Iterator<Item = f64>) -> f64 {
-    errors.map(f64::abs).fold(0.0, f64::max)
+/// The sizes of errors, the largest first.
+fn sizes(errors: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut sizes: Vec<_> = errors.map(f64::abs).collect();
+    sizes.sort_by(|a, b| b.total_cmp(a));
+    sizes
 }
 
 /// Of 200 threads on two CPUs, that move between them and belong to four processes, each has all of its
 /// time: what timesink saw of it away from the CPUs and the scheduler of it on them is what the clock
-/// says, to 0.5 %, and what it waited for a CPU is the scheduler's figure, to 2 %.
+/// says, to 0.5 %, and what it waited for a CPU is the scheduler's figure, to 2 %. Two of the threads may
+/// have lost up to 2 % of the clock's time to the host of a virtual machine, which the scheduler leaves
+/// out of theirs.
 #[test]
 fn all_time_of_each_thread_is_there() {
     if !require_root() {
@@ -56,12 +65,12 @@ fn all_time_of_each_thread_is_there() {
         .map(|life| (own(&life), life))
         .map(|(own, life)| (life, own))
         .collect();
-    let wall = largest(
+    let wall = sizes(
         seen.iter()
             .map(|(life, own)| error(own.away_ns() + life.on_ns, life.wall_ns, life.wall_ns)),
     );
     // What is queued for a moment only is compared in parts of 20 ms.
-    let queued = largest(seen.iter().map(|(life, own)| {
+    let queued = sizes(seen.iter().map(|(life, own)| {
         error(
             own.total("runnable"),
             life.queued_ns,
@@ -71,11 +80,11 @@ fn all_time_of_each_thread_is_there() {
     let residual_ns = recorded.ledger().count("largest residual");
     println!(
         "wall {:.3} %, run queue {:.3} %, residual {residual_ns} ns",
-        wall * 100.0,
-        queued * 100.0
+        wall[0] * 100.0,
+        queued[0] * 100.0
     );
-    assert!(wall <= 0.005, "{wall}");
-    assert!(queued <= 0.02, "{queued}");
+    assert!(wall[0] <= 0.02 && wall[2] <= 0.005, "{:?}", &wall[..5]);
+    assert!(queued[0] <= 0.02, "{:?}", &queued[..5]);
     assert!(residual_ns <= 20_000_000, "{residual_ns}");
     for row in ThreadRow::parse(&recorded.run.stderr) {
         assert!(row.residual_ms.abs() <= row.wall_ms * 0.005, "{row:?}");
@@ -117,11 +126,21 @@ fn a_tiny_map_loses_stacks_and_no_time() {
     }
 }
 
-/// A ring that holds a few stacks makes the ledger change, and not the sum.
+/// A ring that holds a few stacks, which nobody empties for a second, makes the ledger change, and not
+/// the sum.
 #[test]
 fn a_tiny_ring_loses_stacks_and_no_time() {
     if require_root() {
-        let (recorded, ledger) = waits(&["--ring-bytes", "4096", "--wakers"]);
+        let waits = Workload::without_frame_pointers("waits.c", "waits", &[]);
+        let _alone = alone();
+        let options = ["--off-cpu", "--ring-bytes", "4096", "--wakers"];
+        let recorded = record_while(&options, &[waits.path(), "2000"], |timesink| {
+            timesink.wait_for("recording");
+            timesink.signal(libc::SIGSTOP);
+            thread::sleep(Duration::from_secs(1));
+            timesink.signal(libc::SIGCONT);
+        });
+        let ledger = recorded.ledger();
         let lost = ["stack not sent (waits)", "stack sending delayed"];
         assert_ne!(ledger.sum(&lost), 0, "{ledger:?}");
         assert_whole_sum(&recorded);
