@@ -2,38 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a failure is the answer")]
 
+mod arch;
+
 use std::{
     collections::BTreeMap,
     fs,
     process::{Command, Stdio},
 };
 
-use abi::unwind::{Machine, Rule, cfa, fp, ra};
+use abi::unwind::{Rule, cfa, fp, ra};
+use arch::{AARCH64, Arch, X86_64};
 use object::{Object, ObjectSection, ObjectSegment};
 use profiler::unwind::rows::{self, FileRows, Rows};
-
-/// A machine, and the names that `readelf` has for its registers, by DWARF's numbers.
-struct Arch {
-    machine: Machine,
-    names: &'static [&'static str],
-}
-
-const X86_64: Arch = Arch {
-    machine: Machine::X86_64,
-    names: &[
-        "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12",
-        "r13", "r14", "r15",
-    ],
-};
-
-const AARCH64: Arch = Arch {
-    machine: Machine::AARCH64,
-    names: &[
-        "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13",
-        "x14", "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26",
-        "x27", "x28", "x29", "x30", "sp",
-    ],
-};
 
 impl Arch {
     fn name(&self, register: u8) -> &'static str {
