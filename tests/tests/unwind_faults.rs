@@ -210,7 +210,8 @@ fn memory_for_some_of_many_tables() {
     let found = chains(&folded, "work");
     let whole = format!("{START} work");
     for (chain, _) in &found {
-        let expected = *chain == whole || chain == "[incomplete] work";
+        // The C library's table makes room too; what calls `main` is known to be the beginning.
+        let expected = whole.ends_with(chain.as_str()) || chain == "[incomplete] work";
         assert!(expected, "{chain}: {ledger:?}");
     }
     let sum = |wanted: bool| -> u64 {
