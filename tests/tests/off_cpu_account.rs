@@ -37,18 +37,13 @@ fn error(number: u64, truth: u64, whole: u64) -> f64 {
     (number as f64 - truth as f64) / whole as f64
 }
 
-/// The sizes of errors, the largest first.
-fn sizes(errors: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut sizes: Vec<_> = errors.map(f64::abs).collect();
-    sizes.sort_by(|a, b| b.total_cmp(a));
-    sizes
+fn largest(errors: impl Iterator<Item = f64>) -> f64 {
+    errors.map(f64::abs).fold(0.0, f64::max)
 }
 
 /// Of 200 threads on two CPUs, that move between them and belong to four processes, each has all of its
 /// time: what timesink saw of it away from the CPUs and the scheduler of it on them is what the clock
-/// says, to 0.5 %, and what it waited for a CPU is the scheduler's figure, to 2 %. Two of the threads may
-/// have lost up to 2 % of the clock's time to the host of a virtual machine, which the scheduler leaves
-/// out of theirs.
+/// says, to 0.5 %, and what it waited for a CPU is the scheduler's figure, to 2 %.
 #[test]
 fn all_time_of_each_thread_is_there() {
     if !require_root() {
@@ -65,12 +60,12 @@ fn all_time_of_each_thread_is_there() {
         .map(|life| (own(&life), life))
         .map(|(own, life)| (life, own))
         .collect();
-    let wall = sizes(
+    let wall = largest(
         seen.iter()
             .map(|(life, own)| error(own.away_ns() + life.on_ns, life.wall_ns, life.wall_ns)),
     );
     // What is queued for a moment only is compared in parts of 20 ms.
-    let queued = sizes(seen.iter().map(|(life, own)| {
+    let queued = largest(seen.iter().map(|(life, own)| {
         error(
             own.total("runnable"),
             life.queued_ns,
@@ -80,11 +75,11 @@ fn all_time_of_each_thread_is_there() {
     let residual_ns = recorded.ledger().count("largest residual");
     println!(
         "wall {:.3} %, run queue {:.3} %, residual {residual_ns} ns",
-        wall[0] * 100.0,
-        queued[0] * 100.0
+        wall * 100.0,
+        queued * 100.0
     );
-    assert!(wall[0] <= 0.02 && wall[2] <= 0.005, "{:?}", &wall[..5]);
-    assert!(queued[0] <= 0.02, "{:?}", &queued[..5]);
+    assert!(wall <= 0.005, "{wall}");
+    assert!(queued <= 0.02, "{queued}");
     assert!(residual_ns <= 20_000_000, "{residual_ns}");
     for row in ThreadRow::parse(&recorded.run.stderr) {
         assert!(row.residual_ms.abs() <= row.wall_ms * 0.005, "{row:?}");
