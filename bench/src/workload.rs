@@ -1,7 +1,7 @@
 //! The work that is profiled: a compiled C program, and commands of the system beside it.
 
 use std::{
-    io,
+    fs, io,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -46,7 +46,10 @@ pub(crate) fn compile(name: &str, build: Build, folder: &Path) -> Result<PathBuf
         true => (FRAME_POINTERS, "with"),
         false => (NO_FRAME_POINTERS, "without"),
     };
-    let binary = folder.join(format!("{name}{}-{suffix}", build.frames.unwrap_or(0)));
+    // The program keeps its name, by which peers know it.
+    let folder = folder.join(format!("{}-{suffix}", build.frames.unwrap_or(0)));
+    fs::create_dir_all(&folder).context("failed to create a folder for a program")?;
+    let binary = folder.join(name);
     let source = format!("{SOURCES}/{name}.c");
     let output = Command::new("cc")
         .args(FLAGS)
@@ -159,7 +162,9 @@ mod tests {
         let binary = compile("chains", Build::default(), folder.path()).unwrap();
         let running = Running::start(Load::Chains, &binary).unwrap();
         let process = PathBuf::from("/proc").join(running.target.unwrap().to_string());
-        assert_eq!(std::fs::read_dir(process.join("task")).unwrap().count(), 3);
+        assert_eq!(fs::read_dir(process.join("task")).unwrap().count(), 3);
+        let name = fs::read_to_string(process.join("comm")).unwrap();
+        assert_eq!(name, "chains\n");
         drop(running);
         assert!(!process.exists());
     }
