@@ -174,3 +174,37 @@ fn losing_the_cpu_is_not_blocking() {
     // Each of three threads waits two thirds of the time.
     assert!(error(work.total("runnable"), 4_000_000_000).abs() < 0.1);
 }
+
+/// A thread that waits in the same function again and again, called from elsewhere or for something
+/// else each few times: each wait is where it was, though its stack is known again and not walked.
+#[test]
+fn waits_are_told_apart_by_where_they_are() {
+    if !require_root() {
+        return;
+    }
+    for places in [
+        Workload::compile("places"),
+        Workload::without_frame_pointers("places.c", "places", &[]),
+    ] {
+        let options = ["--off-cpu", "--wait-period", "0"];
+        let recorded = record(&options, &[places.path(), "5000"]);
+        let blocked = recorded
+            .pprof()
+            .filter(|sample| sample.label("state") == "blocked");
+        let mut slept = 0;
+        for row in recorded.run.stdout.lines() {
+            let [function, cause, waits] = row.split(';').collect::<Vec<_>>()[..] else {
+                panic!("{row}");
+            };
+            let there = blocked.filter(|sample| sample.has(function) && sample.has(cause));
+            assert_eq!(
+                there.total("blocks"),
+                waits.parse::<u64>().unwrap(),
+                "{row}"
+            );
+            assert_eq!(there.whole_away_ns(), there.away_ns(), "{row}");
+            slept += there.total("blocks");
+        }
+        assert!(slept > 4000, "{slept}");
+    }
+}
