@@ -69,8 +69,11 @@ int main(int argc, char **argv)
     srand(1);
     for (int left = atoi(argv[1]); left > 0;) {
         int place = rand() % 4;
+        /* One call for all four, so that nothing but the kernel's stack tells a pipe from a socket. */
+        void (*volatile where)(int) = place & 1 ? here : there;
+        volatile int kind = place & 2 ? PIPE : SOCKET;
         for (int turns = 1 + rand() % 9; turns > 0 && left > 0; turns--, left--)
-            (place & 1 ? here : there)(place & 2 ? PIPE : SOCKET);
+            where(kind);
     }
     for (int kind = 0; kind < 2; kind++) {
         printf("here;%s;%ld\n", kinds[kind], slept[0][kind]);
