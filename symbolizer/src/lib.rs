@@ -15,6 +15,7 @@
 mod answer;
 mod bounded;
 mod demangle;
+mod describe;
 mod elf;
 mod file;
 mod kernel;
@@ -25,6 +26,7 @@ mod vdso;
 
 pub use bounded::BoundedFile;
 pub use demangle::demangle;
+pub use describe::{AltLink, DebugLink, Description, crc32, describe};
 pub use elf::build_id;
 pub use file::{debug_file, file, file_with_debug};
 pub use kernel::{KernelNames, kernel_build_id};
