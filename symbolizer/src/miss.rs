@@ -1,8 +1,10 @@
 //! Why there is no name.
 
+use serde::{Deserialize, Serialize};
+
 /// Why an offset or address has no name. A value in the place of the name: one bad offset costs
 /// no other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, Serialize, Deserialize)]
 pub enum Miss {
     /// The file is stripped and no separate debug file was found.
     #[error("the file has no symbol table")]
