@@ -7,9 +7,14 @@ use abi::records::{UserFrame, file};
 use output::{Frame, FrameId, FrameKind, Function, Line, Mapping, MappingId, MappingKind, Profile};
 use symbolizer::{Detail, KernelNames, Miss, Symbol};
 
+mod cache;
 mod read;
 
-use crate::{collected::Collected, worker::Workers};
+use crate::{
+    collected::Collected,
+    worker::{Lost, Workers},
+};
+use cache::Cache;
 use read::Read;
 
 /// Functions in which the stack of a thread begins. What called them is no code of the program,
@@ -87,11 +92,24 @@ pub struct Named {
     pub nameless: Option<Nameless>,
 }
 
+/// How names were found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Places whose names an earlier recording had looked up.
+    pub cached: u64,
+    /// Places that were looked up.
+    pub looked_up: u64,
+    /// What became of the processes that read files.
+    pub lost: Lost,
+}
+
 /// Every place that the collected stacks refer to.
 #[derive(Debug, Default)]
 pub struct Names {
     user: HashMap<(u32, u64), Named>,
     kernel: HashMap<u64, Named>,
+    /// How they were found.
+    pub reading: Reading,
 }
 
 impl Names {
@@ -103,9 +121,16 @@ impl Names {
         workers: &Workers,
     ) -> Self {
         let mut names = Self::default();
-        for read in read::all(collected, detail, workers) {
+        let cache = Cache::new();
+        for read in read::all(collected, detail, workers, &cache) {
             names.enter(collected, profile, &read);
         }
+        let (cached, looked_up) = cache.counts();
+        names.reading = Reading {
+            cached,
+            looked_up,
+            lost: workers.what_was_lost(),
+        };
         names.look_up_kernel(collected, profile);
         names
     }

@@ -7,7 +7,7 @@ use symbolizer::Detail;
 use crate::{
     collected::Collected,
     columns::Columns,
-    names::{Names, comm},
+    names::{Names, Reading, comm},
     stacks::{Findings, Halves, Stacks},
     waiting::{self, Rules, Waiting},
     worker::Workers,
@@ -18,6 +18,8 @@ use crate::{
 pub struct Resolved<'a> {
     /// What was found out about the stacks on the way.
     pub findings: Findings,
+    /// How names were found.
+    pub reading: Reading,
     /// The waits, with their causes.
     pub waiting: Waiting<'a>,
 }
@@ -43,6 +45,7 @@ pub fn resolve<'a>(
     waiting::add(&waiting, &mut stacks, profile, columns);
     profile.main_mapping = stacks.main_mapping();
     Resolved {
+        reading: stacks.names.reading,
         findings: stacks.findings,
         waiting,
     }

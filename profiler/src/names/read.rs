@@ -11,6 +11,7 @@ use std::{
 use abi::{records::file, samples::StackHash};
 use symbolizer::{Description, Detail, Miss, Sources, Symbol};
 
+use super::cache::{Cache, Key};
 use crate::{collected::Collected, worker::Workers};
 
 /// A place is looked up in debug information where it has at least this share of all samples, or of
@@ -47,7 +48,12 @@ pub(super) struct Found {
 }
 
 /// Reads all files that stacks name, several at a time.
-pub(super) fn all(collected: &Collected, detail: Detail, workers: &Workers) -> Vec<Read> {
+pub(super) fn all(
+    collected: &Collected,
+    detail: Detail,
+    workers: &Workers,
+    cache: &Cache,
+) -> Vec<Read> {
     let waiting = Mutex::new(asked_of(collected).into_iter());
     let next = || lock(&waiting).next();
     let done = Mutex::new(Vec::new());
@@ -57,7 +63,7 @@ pub(super) fn all(collected: &Collected, detail: Detail, workers: &Workers) -> V
             scope.spawn(|| {
                 while let Some(asked) = next() {
                     let found = opened(collected, asked.number)
-                        .map(|file| read(&file, &asked, detail, workers));
+                        .map(|file| read(&file, &asked, detail, workers, cache));
                     let read = Read {
                         number: asked.number,
                         offsets: asked.offsets,
@@ -84,7 +90,7 @@ fn opened(collected: &Collected, number: u32) -> Option<File> {
     }
 }
 
-fn read(file: &File, asked: &Asked, detail: Detail, workers: &Workers) -> Found {
+fn read(file: &File, asked: &Asked, detail: Detail, workers: &Workers, cache: &Cache) -> Found {
     let description = workers.describe(file);
     let build_id = description
         .as_ref()
@@ -97,7 +103,15 @@ fn read(file: &File, asked: &Asked, detail: Detail, workers: &Workers) -> Found 
                 debug: debug.as_ref(),
                 ..Sources::alone(file)
             };
-            workers.names(sources, &asked.offsets, detail, &asked.detailed)
+            let others = [sources.debug, sources.supplementary, sources.package];
+            let key = Key::of(file, build_id.as_deref(), &others);
+            let wanted = |offset| match asked.detailed.binary_search(&offset) {
+                Ok(_) => detail,
+                Err(_) => Detail::default(),
+            };
+            cache.names(key.as_ref(), &asked.offsets, wanted, |unknown| {
+                workers.names(sources, unknown, detail, &asked.detailed)
+            })
         }
         Err(miss) => vec![Err(*miss); asked.offsets.len()],
     };
