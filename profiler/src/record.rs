@@ -40,6 +40,7 @@ use crate::{
     targets::{Targets, target_of},
     watch::watch,
     watching::{Waits, Watching},
+    worker::{Limits, Workers},
 };
 
 /// How often the counts are taken.
@@ -74,6 +75,8 @@ pub struct Recorded {
     pub duration: Duration,
     /// Why it ended.
     pub stop: Stop,
+    /// Who reads the files that stacks name.
+    pub workers: Arc<Workers>,
 }
 
 /// Why a recording ended.
@@ -106,13 +109,17 @@ pub async fn record(
     let identifier = Arc::new(Identifier::load(&offsets)?);
     let budget = Budget::new(args.unwind_memory);
     let mut ready = Ready::new(budget.clone());
-    build_all(targets.code_files(args, &*identifier)?, &budget, |found| {
+    let workers = Arc::new(Workers::new(Limits::of_each(args.symbol_memory)));
+    let files = targets.code_files(args, &*identifier)?;
+    build_all(files, &budget, &workers, |found| {
         report.table(&found);
         ready.add(found);
     });
+    workers.dismiss();
+    let builder = Builder::start(budget, Arc::clone(&workers));
     let config = config(&targets, offsets)?;
     let mut session = Session::attach(
-        args, &config, &targets, samplings, ready, budget, identifier,
+        args, &config, &targets, samplings, ready, builder, identifier,
     )?;
     let waiting = match args.command.as_slice() {
         [] => None,
@@ -159,6 +166,7 @@ pub async fn record(
         started,
         duration,
         stop,
+        workers,
     })
 }
 
@@ -221,7 +229,7 @@ impl Session {
         targets: &Targets,
         samplings: Vec<Sampling>,
         ready: Ready,
-        budget: Budget,
+        builder: Builder,
         identify: Arc<dyn Identify>,
     ) -> Result<Self> {
         let sizes = Sizes {
@@ -257,7 +265,7 @@ impl Session {
             ring,
             sideband,
             tables,
-            builder: Builder::start(budget),
+            builder,
             only_targets: targets.scope == Scope::Tasks,
             watching,
             collected: Collected::within(Bounds::default(), identify),

@@ -18,19 +18,25 @@ use std::{
     io,
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
 use child::Child;
 use symbolizer::{Description, Detail, Miss, Sources, Symbol};
 
-pub use job::{Answer, Given, Job};
+use job::TABLE_KEY;
+pub use job::{Answer, Given, Job, TableCost};
+
+use crate::unwind::{cache, rows::Rows};
 pub use serve::serve;
 
 /// The argument by which this program knows that it is to be a reader. It stands alone: nobody who
 /// profiles types it.
 pub const ARGUMENT: &str = "read-for-timesink";
 
+/// How long a reader may take over one file.
+const READ_TIME: Duration = Duration::from_secs(10);
 /// What all the time that is lost with readers that hang may add up to; when it is used up, each
 /// further file has [`SHORT`].
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -43,6 +49,18 @@ pub struct Limits {
     pub memory_bytes: u64,
     /// How long it may take over one file.
     pub time: Duration,
+}
+
+impl Limits {
+    /// So much memory for all readers, of which there are as many as CPUs.
+    #[must_use]
+    pub fn of_each(memory_bytes: usize) -> Self {
+        let readers = thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            memory_bytes: (memory_bytes / readers) as u64,
+            time: READ_TIME,
+        }
+    }
 }
 
 /// Why a reader gave no answer.
@@ -176,6 +194,35 @@ impl Workers {
             Err(fate) => vec![Err(fate.into()); offsets.len()],
         };
         (names, detail)
+    }
+
+    /// What it takes to build the unwind table of a file.
+    ///
+    /// # Errors
+    /// Where the file made its reader end.
+    pub fn table_cost(&self, file: &File) -> Result<TableCost, Fate> {
+        match self.ask(&Job::TableCost, &[file])? {
+            Answer::TableCost(cost) => Ok(cost),
+            _ => Err(Fate::Died),
+        }
+    }
+
+    /// The rows of a file's unwind table.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub fn table(&self, file: &File) -> Result<Rows, String> {
+        let table = match self.ask(&Job::Table, &[file]) {
+            Ok(Answer::Table(table)) => table?,
+            Ok(_) => return Err(Fate::Died.to_string()),
+            Err(fate) => return Err(fate.to_string()),
+        };
+        cache::decode(TABLE_KEY, &table).ok_or_else(|| Fate::Died.to_string())
+    }
+
+    /// Ends the readers that have nothing to read.
+    pub fn dismiss(&self) {
+        self.idle().clear();
     }
 
     /// What became of readers so far.
