@@ -21,6 +21,9 @@ pub enum Command {
     Record(Box<RecordArgs>),
     /// Tell whether this machine lets timesink record, and how to mend what does not
     Doctor(DoctorArgs),
+    /// Copy standard input, a file that may never be read to its end, to standard output
+    #[command(name = crate::copies::SUBCOMMAND, hide = true)]
+    CopyFile,
 }
 
 /// `timesink doctor`

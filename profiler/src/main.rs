@@ -7,6 +7,7 @@ use clap::Parser;
 use profiler::{
     cli::{Cli, Command, RecordArgs},
     command::exit_code,
+    copies::copy_file,
     doctor,
     finish::finish,
     limits::return_freed_memory,
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Record(args) => run(*args),
         Command::Doctor(args) => doctor::run(&args).map(|can_record| u8::from(!can_record)),
+        Command::CopyFile => copy_file().map(|()| 0).map_err(Into::into),
     };
     match done {
         Ok(status) => ExitCode::from(status),
