@@ -41,3 +41,4 @@ pub mod unwind;
 pub mod waiting;
 mod watch;
 pub mod watching;
+pub mod worker;

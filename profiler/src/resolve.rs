@@ -10,6 +10,7 @@ use crate::{
     names::{Names, comm},
     stacks::{Findings, Halves, Stacks},
     waiting::{self, Rules, Waiting},
+    worker::Workers,
 };
 
 /// What was put into the profile.
@@ -28,8 +29,9 @@ pub fn resolve<'a>(
     detail: Detail,
     columns: &Columns<'_>,
     rules: Rules,
+    workers: &Workers,
 ) -> Resolved<'a> {
-    let names = Names::look_up(collected, profile, detail);
+    let names = Names::look_up(collected, profile, detail, workers);
     let mut stacks = Stacks::new(collected, names, profile);
     let root = columns.is_wall().then(|| profile.synthetic("[on-CPU]"));
     add_samples(&mut stacks, profile, columns, root);

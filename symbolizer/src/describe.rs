@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use object::elf::{FileHeader32, FileHeader64, SHT_NOBITS};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 use object::{Endian, Endianness};
+use serde::{Deserialize, Serialize};
 
 use crate::Miss;
 use crate::bounded::{BoundedFile, HEADERS_BYTES};
@@ -20,7 +21,7 @@ const MAX_LINK_BYTES: u64 = 8192;
 const MAX_CHECKSUM_BYTES: u64 = 4 << 30;
 
 /// What an ELF file says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
     /// Its build id.
     pub build_id: Option<Vec<u8>>,
@@ -44,7 +45,7 @@ pub struct Description {
 }
 
 /// `.gnu_debuglink`: a name without a folder, and the CRC-32 of the file that it stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DebugLink {
     /// As it is in the file, which may have put anything there.
     pub name: Vec<u8>,
@@ -53,7 +54,7 @@ pub struct DebugLink {
 }
 
 /// `.gnu_debugaltlink`: a path, relative to the file that names it or absolute, and a build id.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AltLink {
     /// As it is in the file, which may have put anything there.
     pub path: Vec<u8>,
