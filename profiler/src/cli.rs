@@ -116,6 +116,10 @@ pub struct RecordArgs {
     /// The format of every output, whatever its extension
     #[arg(long, value_name = "FORMAT", value_parser = Format::names(), help_heading = "Output")]
     pub format: Option<String>,
+    /// Ask the servers of DEBUGINFOD_URLS for the symbols of programs that have none; they are told
+    /// the build ids of these
+    #[arg(long, help_heading = "Symbols")]
+    pub debuginfod: bool,
     /// Show each thread below its process
     #[arg(long, help_heading = "Output")]
     pub threads: bool,

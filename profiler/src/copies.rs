@@ -156,6 +156,8 @@ fn start(wanted: Wanted) -> io::Result<Running> {
         .arg(SUBCOMMAND)
         .env_clear()
         .current_dir("/")
+        // Ctrl-C is for the process that asks.
+        .process_group(0)
         .uid(owner.uid())
         .gid(owner.gid())
         .stdin(Stdio::from(wanted.place))

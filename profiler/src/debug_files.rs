@@ -20,35 +20,32 @@ use std::{
     fs::File,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use symbolizer::{DebugLink, Description};
 
-use crate::roots::Root;
+use crate::{roots::Root, worker::Workers};
 use candidates::{Place, by_build_id, by_link, common, package, split_unit};
 pub use debuginfod::Debuginfod;
 use refusal::open;
 pub use refusal::{Refusal, Refused};
 
 /// Reads ELF files, in this process or in another one.
-pub trait Examine: fmt::Debug {
+pub trait Examine: fmt::Debug + Sync {
     /// What a file says of itself; `None` where it is no ELF file that can be read.
     fn describe(&self, file: &File) -> Option<Description>;
     /// The CRC-32 of a whole file.
     fn crc32(&self, file: &File) -> Option<u32>;
 }
 
-/// Reads them here and now.
-#[derive(Clone, Copy, Debug)]
-pub struct Here;
-
-impl Examine for Here {
+impl Examine for Workers {
     fn describe(&self, file: &File) -> Option<Description> {
-        symbolizer::describe(file).ok()
+        Self::describe(self, file).ok()
     }
 
     fn crc32(&self, file: &File) -> Option<u32> {
-        symbolizer::crc32(file)
+        self.checksum(file)
     }
 }
 
@@ -81,26 +78,24 @@ pub struct DebugFiles {
 /// Looks for debug files.
 #[derive(Debug)]
 pub struct Finder<'a> {
-    host: Root,
+    host: Option<Root>,
     examine: &'a dyn Examine,
-    debuginfod: Option<Debuginfod>,
+    debuginfod: Option<Mutex<Debuginfod>>,
 }
 
 impl<'a> Finder<'a> {
     /// Looks on the host's disks, and asks servers where that is wanted.
-    ///
-    /// # Errors
-    /// Where `/proc` is not there.
-    pub fn new(examine: &'a dyn Examine, debuginfod: Option<Debuginfod>) -> std::io::Result<Self> {
-        Ok(Self {
-            host: Root::own()?,
+    #[must_use]
+    pub fn new(examine: &'a dyn Examine, debuginfod: Option<Debuginfod>) -> Self {
+        Self {
+            host: Root::own().ok(),
             examine,
-            debuginfod,
-        })
+            debuginfod: debuginfod.map(Mutex::new),
+        }
     }
 
     /// All that belongs to a file.
-    pub fn find(&mut self, subject: &Subject<'_>) -> DebugFiles {
+    pub fn find(&self, subject: &Subject<'_>) -> DebugFiles {
         let mut found = DebugFiles::default();
         let Description {
             build_id,
@@ -195,8 +190,9 @@ impl<'a> Finder<'a> {
 
     /// Below which roots to look for a place, in order.
     fn roots<'s>(&'s self, subject: &Subject<'s>, place: &Place) -> Vec<&'s Root> {
-        let inside = subject.root.filter(|root| !root.is_same(&self.host));
-        let host = Some(&self.host);
+        let host = self.host.as_ref();
+        let is_host = |root: &&Root| host.is_some_and(|host| host.is_same(root));
+        let inside = subject.root.filter(|root| !is_host(root));
         let order = match place.is_installed {
             true => [host, inside],
             false => [inside, host],
@@ -244,20 +240,26 @@ impl<'a> Finder<'a> {
     }
 
     /// From a server, for a file that has nothing to name its functions with.
-    fn ask_server(&mut self, description: &Description) -> Option<(File, Description)> {
+    fn ask_server(&self, description: &Description) -> Option<(File, Description)> {
         if description.has_symtab || description.has_dwarf {
             return None;
         }
         let id = description.build_id.as_ref()?;
-        let file = self.debuginfod.as_mut()?.find(id)?;
+        let file = self.servers()?.find(id)?;
         let description = self.has_build_id(&file, id).ok()?;
         Some((file, description))
     }
 
-    /// What servers did not give, in words, where they were asked.
+    /// What went wrong with servers, in words.
     #[must_use]
-    pub fn complaints(&self) -> &[String] {
-        self.debuginfod.as_ref().map_or(&[], Debuginfod::complaints)
+    pub fn complaints(&self) -> Vec<String> {
+        let servers = self.servers();
+        servers.map_or_else(Vec::new, |servers| servers.complaints().to_vec())
+    }
+
+    fn servers(&self) -> Option<MutexGuard<'_, Debuginfod>> {
+        let servers = self.debuginfod.as_ref()?;
+        Some(servers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

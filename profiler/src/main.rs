@@ -8,6 +8,7 @@ use profiler::{
     cli::{Cli, Command, RecordArgs},
     command::exit_code,
     copies::copy_file,
+    debug_files::Debuginfod,
     doctor,
     finish::finish,
     limits::return_freed_memory,
@@ -55,6 +56,9 @@ fn read_for_another() -> Option<ExitCode> {
 fn run(args: RecordArgs) -> Result<u8> {
     doctor::require_privileges()?;
     let outputs = Outputs::check(&args)?;
+    if args.debuginfod {
+        Debuginfod::of_system().map_err(anyhow::Error::msg)?;
+    }
     return_freed_memory();
     let mut report = Report::new(args.verbose);
     let runtime = tokio::runtime::Builder::new_current_thread()

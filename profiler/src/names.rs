@@ -9,7 +9,7 @@ use symbolizer::{Detail, KernelNames, Miss, Symbol};
 
 mod read;
 
-use crate::{collected::Collected, worker::Workers};
+use crate::{collected::Collected, debug_files::Finder, worker::Workers};
 use read::Read;
 
 /// Functions in which the stack of a thread begins. What called them is no code of the program,
@@ -92,6 +92,8 @@ pub struct Named {
 pub struct Names {
     user: HashMap<(u32, u64), Named>,
     kernel: HashMap<u64, Named>,
+    /// What the user is told of files that were found on the way, a sentence each.
+    pub words: Vec<String>,
 }
 
 impl Names {
@@ -101,11 +103,20 @@ impl Names {
         profile: &mut Profile,
         detail: Detail,
         workers: &Workers,
+        finder: &Finder<'_>,
     ) -> Self {
         let mut names = Self::default();
-        for read in read::all(collected, detail, workers) {
+        for read in read::all(collected, detail, workers, finder) {
             names.enter(collected, profile, &read);
+            let found = read.found.into_iter();
+            let refused = found.flat_map(|found| found.refused);
+            names
+                .words
+                .extend(refused.map(|refused| refused.to_string()));
         }
+        names.words.extend(finder.complaints());
+        names.words.sort_unstable();
+        names.words.dedup();
         names.look_up_kernel(collected, profile);
         names
     }

@@ -12,6 +12,7 @@ use crate::{
     account::EventAccount,
     cli::RecordArgs,
     columns::Columns,
+    debug_files::{Debuginfod, Finder},
     ledger::{Ledgers, wait_account},
     outputs::Outputs,
     record::Recorded,
@@ -47,6 +48,8 @@ pub fn profile<'a>(
         duration: recorded.duration,
     };
     let workers = Workers::new(limits(args));
+    let servers = args.debuginfod.then(Debuginfod::of_system);
+    let finder = Finder::new(&workers, servers.and_then(Result::ok));
     let resolved = resolve(
         &recorded.collected,
         &mut profile,
@@ -54,6 +57,7 @@ pub fn profile<'a>(
         &columns,
         rules,
         &workers,
+        &finder,
     );
     for (number, (sampling, account)) in events.iter().enumerate() {
         let period = sampling.fixed_period().unwrap_or(0);

@@ -7,6 +7,7 @@ use symbolizer::Detail;
 use crate::{
     collected::Collected,
     columns::Columns,
+    debug_files::Finder,
     names::{Names, comm},
     stacks::{Findings, Halves, Stacks},
     waiting::{self, Rules, Waiting},
@@ -20,6 +21,8 @@ pub struct Resolved<'a> {
     pub findings: Findings,
     /// The waits, with their causes.
     pub waiting: Waiting<'a>,
+    /// What the user is told of files that were found on the way, a sentence each.
+    pub words: Vec<String>,
 }
 
 /// Adds every count and every wait to a profile, with names.
@@ -30,8 +33,10 @@ pub fn resolve<'a>(
     columns: &Columns<'_>,
     rules: Rules,
     workers: &Workers,
+    finder: &Finder<'_>,
 ) -> Resolved<'a> {
-    let names = Names::look_up(collected, profile, detail, workers);
+    let mut names = Names::look_up(collected, profile, detail, workers, finder);
+    let words = std::mem::take(&mut names.words);
     let mut stacks = Stacks::new(collected, names, profile);
     let root = columns.is_wall().then(|| profile.synthetic("[on-CPU]"));
     add_samples(&mut stacks, profile, columns, root);
@@ -45,6 +50,7 @@ pub fn resolve<'a>(
     Resolved {
         findings: stacks.findings,
         waiting,
+        words,
     }
 }
 
