@@ -23,7 +23,10 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Copy standard input, a file that may never be read to its end, to standard output
     #[command(name = crate::copies::SUBCOMMAND, hide = true)]
-    CopyFile,
+    CopyFile {
+        /// The inode of the file
+        inode: u64,
+    },
 }
 
 /// `timesink doctor`

@@ -153,7 +153,7 @@ fn start(wanted: Wanted) -> io::Result<Running> {
     let copy = memory(&wanted.path)?;
     let owner = std::fs::metadata(format!("/proc/{}", wanted.pid))?;
     let child = Command::new("/proc/self/exe")
-        .arg(SUBCOMMAND)
+        .args([SUBCOMMAND, &wanted.identity.inode.to_string()])
         .env_clear()
         .current_dir("/")
         // Ctrl-C is for the process that asks.
@@ -191,10 +191,15 @@ fn memory(path: &std::path::Path) -> io::Result<File> {
 /// The process that reads: from the place that standard input stands for to standard output.
 ///
 /// # Errors
-/// Where the file cannot be read, or is too large.
-pub fn copy_file() -> io::Result<()> {
+/// Where it is not the regular file of this number, cannot be read, or is too large.
+pub fn copy_file(inode: u64) -> io::Result<()> {
     // SAFETY: the call takes two numbers. Where it is refused, this process lives a little longer.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    let place = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let data = place.metadata()?;
+    if !data.is_file() || data.ino() != inode {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     let file = File::open("/proc/self/fd/0")?;
     let mut limited = file.take(MAX_FILE_BYTES + 1);
     let mut output = File::from(io::stdout().as_fd().try_clone_to_owned()?);

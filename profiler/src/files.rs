@@ -103,8 +103,8 @@ impl Files {
                 let is_it = told == found.mapped || told == found.opened;
                 is_it.then(|| (file, found.mapped, Arc::downgrade(root)))
             }
-            Found::Slow(place, look) => {
-                if (look.inode, look.device) == (told.inode, told.device) {
+            Found::Slow(place, device) => {
+                if device == told.device {
                     slow.get_or_insert(place);
                 }
                 None
@@ -194,9 +194,7 @@ impl Files {
                 Found::Prompt(file) if self.is_same(&file, &seen.identity) => {
                     return (path, Some(file), of_process);
                 }
-                Found::Slow(place, look)
-                    if (look.inode, look.device) == (seen.identity.inode, seen.identity.device) =>
-                {
+                Found::Slow(place, device) if device == seen.identity.device => {
                     self.copy(seen.identity, path.clone(), place, seen.pid);
                     return (path, None, of_process);
                 }

@@ -25,7 +25,7 @@ pub(crate) struct Handle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Look {
     pub(crate) kind: Kind,
-    /// As `stat` tells it.
+    /// As `stat` tells it; 0 where its file system does not tell us.
     pub(crate) inode: u64,
     /// As the kernel programs tell it: the major number above twenty bits of minor number.
     pub(crate) device: u32,
@@ -39,6 +39,8 @@ pub(crate) enum Kind {
     Folder,
     Link,
     Other,
+    /// Its file system does not tell us: it may be one of a user, who is told.
+    Hidden,
 }
 
 impl Handle {
@@ -62,29 +64,38 @@ impl Handle {
 
     /// What is there, as far as the kernel knows.
     pub(crate) fn look(&self) -> io::Result<Look> {
-        let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
         let mask = libc::STATX_TYPE | libc::STATX_INO | libc::STATX_MNT_ID;
-        // SAFETY: the call reads an empty string and writes one structure, of which zeros are a value.
-        let data = unsafe {
-            let mut data: libc::statx = std::mem::zeroed();
-            let descriptor = self.descriptor.as_raw_fd();
-            let done = libc::statx(descriptor, c"".as_ptr(), flags, mask, &raw mut data);
-            if done != 0 {
-                return Err(io::Error::last_os_error());
+        match self.statx(mask) {
+            Ok(data) => Ok(Look {
+                kind: match u32::from(data.stx_mode) & libc::S_IFMT {
+                    libc::S_IFREG => Kind::Regular,
+                    libc::S_IFDIR => Kind::Folder,
+                    libc::S_IFLNK => Kind::Link,
+                    _ => Kind::Other,
+                },
+                inode: data.stx_ino,
+                ..Look::hidden(&data)
+            }),
+            // FUSE tells other users, root among them, which file system it is and no more, and that
+            // only where no more is asked for.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Ok(Look::hidden(&self.statx(0)?))
             }
-            data
-        };
-        Ok(Look {
-            kind: match u32::from(data.stx_mode) & libc::S_IFMT {
-                libc::S_IFREG => Kind::Regular,
-                libc::S_IFDIR => Kind::Folder,
-                libc::S_IFLNK => Kind::Link,
-                _ => Kind::Other,
-            },
-            inode: data.stx_ino,
-            device: (data.stx_dev_major << 20) | data.stx_dev_minor,
-            mount: data.stx_mnt_id,
-        })
+            Err(error) => Err(error),
+        }
+    }
+
+    fn statx(&self, mask: libc::c_uint) -> io::Result<libc::statx> {
+        let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+        let descriptor = self.descriptor.as_raw_fd();
+        // SAFETY: the call reads an empty string and writes one structure, of which zeros are a value.
+        unsafe {
+            let mut data: libc::statx = std::mem::zeroed();
+            match libc::statx(descriptor, c"".as_ptr(), flags, mask, &raw mut data) {
+                0 => Ok(data),
+                _ => Err(io::Error::last_os_error()),
+            }
+        }
     }
 
     /// Where a symbolic link points.
@@ -110,6 +121,18 @@ impl Handle {
     /// The descriptor, for another process.
     pub(crate) fn into_descriptor(self) -> OwnedFd {
         self.descriptor
+    }
+}
+
+impl Look {
+    /// Which file system it is, and no more.
+    fn hidden(data: &libc::statx) -> Self {
+        Self {
+            kind: Kind::Hidden,
+            inode: 0,
+            device: (data.stx_dev_major << 20) | data.stx_dev_minor,
+            mount: data.stx_mnt_id,
+        }
     }
 }
 

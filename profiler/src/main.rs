@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Record(args) => run(*args),
         Command::Doctor(args) => doctor::run(&args).map(|can_record| u8::from(!can_record)),
-        Command::CopyFile => copy_file().map(|()| 0).map_err(Into::into),
+        Command::CopyFile { inode } => copy_file(inode).map(|()| 0).map_err(Into::into),
     };
     match done {
         Ok(status) => ExitCode::from(status),

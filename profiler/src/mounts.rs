@@ -6,7 +6,7 @@
 
 use std::{collections::HashSet, fs::File, io, os::unix::fs::FileExt};
 
-use crate::handle::{Handle, Kind, Look};
+use crate::handle::{Handle, Kind};
 
 /// A machine full of containers has some thousands of mounts, of some hundred bytes each.
 const MAX_LIST_BYTES: u64 = 16 << 20;
@@ -71,20 +71,19 @@ impl Mounts {
 pub(crate) enum Found {
     /// Open for reading.
     Prompt(File),
-    /// Of a file system that may not answer, so that it is not even opened.
-    Slow(Handle, Look),
+    /// Of a file system that may not answer, so that it is not even opened; and on which device.
+    Slow(Handle, u32),
 }
 
 impl Found {
-    /// What lies at a place, as `answers` tells for its mount; `None` where it is no regular file.
+    /// What lies at a place, as `answers` tells for its mount; `None` where it is known to be no
+    /// regular file.
     pub(crate) fn at(place: Handle, answers: impl FnOnce(u64) -> bool) -> Option<Self> {
         let look = place.look().ok()?;
-        if look.kind != Kind::Regular {
-            return None;
-        }
-        match answers(look.mount) {
-            true => place.open().ok().map(Self::Prompt),
-            false => Some(Self::Slow(place, look)),
+        match look.kind {
+            Kind::Regular if answers(look.mount) => place.open().ok().map(Self::Prompt),
+            Kind::Regular | Kind::Hidden => Some(Self::Slow(place, look.device)),
+            Kind::Folder | Kind::Link | Kind::Other => None,
         }
     }
 
