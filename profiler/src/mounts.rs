@@ -18,15 +18,20 @@ pub(crate) struct Mounts {
 }
 
 impl Mounts {
-    /// Those of a process; none where it is gone.
+    /// Those of a process and our own; no more than our own where it is gone. The list of a process
+    /// that lives in a `chroot` lacks the mount that it lives in.
     pub(crate) fn of_process(pid: u32) -> Self {
+        let mut mounts = Self::own();
         let list = File::open(format!("/proc/{pid}/mountinfo"));
-        list.and_then(|list| Self::read(&list)).unwrap_or_default()
+        let of_process = list.and_then(|list| Self::read(&list));
+        mounts.prompt.extend(of_process.unwrap_or_default().prompt);
+        mounts
     }
 
     /// Our own.
     pub(crate) fn own() -> Self {
-        Self::of_process(std::process::id())
+        let list = File::open("/proc/self/mountinfo");
+        list.and_then(|list| Self::read(&list)).unwrap_or_default()
     }
 
     /// Those of a list that is open, as they are now. The list outlives its process.

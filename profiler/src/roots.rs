@@ -143,7 +143,9 @@ impl Root {
 
     /// Whether a mount answers of which a place is open.
     pub(crate) fn answers(&self, mount: u64) -> bool {
+        // The list of a root that is no mount itself lacks the mount that it lies in.
         Mounts::read(&self.mounts).is_ok_and(|mounts| mounts.answers(mount))
+            || Mounts::own().answers(mount)
     }
 }
 
