@@ -12,6 +12,7 @@ mod read;
 
 use crate::{
     collected::Collected,
+    debug_files::Finder,
     worker::{Lost, Workers},
 };
 use cache::Cache;
@@ -92,6 +93,17 @@ pub struct Named {
     pub nameless: Option<Nameless>,
 }
 
+/// By what names are found, and how much is to be found.
+#[derive(Clone, Copy, Debug)]
+pub struct Means<'a> {
+    /// What to tell beside the names.
+    pub detail: Detail,
+    /// Who reads files.
+    pub workers: &'a Workers,
+    /// Who finds the debug files of a file.
+    pub finder: &'a Finder<'a>,
+}
+
 /// How names were found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
@@ -110,27 +122,32 @@ pub struct Names {
     kernel: HashMap<u64, Named>,
     /// How they were found.
     pub reading: Reading,
+    /// What the user is told of files that were found on the way, a sentence each.
+    pub words: Vec<String>,
 }
 
 impl Names {
     /// Looks up all of it.
-    pub fn look_up(
-        collected: &Collected,
-        profile: &mut Profile,
-        detail: Detail,
-        workers: &Workers,
-    ) -> Self {
+    pub fn look_up(collected: &Collected, profile: &mut Profile, means: &Means<'_>) -> Self {
         let mut names = Self::default();
         let cache = Cache::new();
-        for read in read::all(collected, detail, workers, &cache) {
+        for read in read::all(collected, means, &cache) {
             names.enter(collected, profile, &read);
+            let found = read.found.into_iter();
+            let refused = found.flat_map(|found| found.refused);
+            names
+                .words
+                .extend(refused.map(|refused| refused.to_string()));
         }
         let (cached, looked_up) = cache.counts();
         names.reading = Reading {
             cached,
             looked_up,
-            lost: workers.what_was_lost(),
+            lost: means.workers.what_was_lost(),
         };
+        names.words.extend(means.finder.complaints());
+        names.words.sort_unstable();
+        names.words.dedup();
         names.look_up_kernel(collected, profile);
         names
     }

@@ -9,7 +9,9 @@ use crate::{
     account::EventAccount,
     cli::RecordArgs,
     columns::Columns,
+    debug_files::{Debuginfod, Finder},
     ledger::{Ledgers, wait_account},
+    names::Means,
     outputs::Outputs,
     record::Recorded,
     resolve::{Resolved, add_lost, lost_samples, resolve},
@@ -39,14 +41,14 @@ pub fn profile<'a>(
         shortest: args.min_block.unwrap_or_default(),
         duration: recorded.duration,
     };
-    let resolved = resolve(
-        &recorded.collected,
-        &mut profile,
+    let servers = args.debuginfod.then(Debuginfod::of_system);
+    let finder = Finder::new(&*recorded.workers, servers.and_then(Result::ok));
+    let means = Means {
         detail,
-        &columns,
-        rules,
-        &recorded.workers,
-    );
+        workers: &recorded.workers,
+        finder: &finder,
+    };
+    let resolved = resolve(&recorded.collected, &mut profile, &means, &columns, rules);
     for (number, (sampling, account)) in events.iter().enumerate() {
         let period = sampling.fixed_period().unwrap_or(0);
         for (cause, samples) in account.lost_of_target() {

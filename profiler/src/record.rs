@@ -151,6 +151,8 @@ pub async fn record(
     });
     let away_after = away()?;
     session.take_all()?;
+    // No table is of use any more, and names are.
+    session.collected.files.take_last_copies();
     let away = |cpu: u32| {
         let (before, after) = (away_before.get(&cpu), away_after.get(&cpu));
         let times = after.zip(before);
@@ -379,7 +381,8 @@ impl Session {
                 && (!self.only_targets || self.programs.is_target(*pid))
             {
                 let files = &mut self.collected.files;
-                if let Some(file) = news(&mut self.tables, files, *identity, path) {
+                files.meet(*pid);
+                if let Some(file) = news(&mut self.tables, files, *identity, path, *pid) {
                     self.builder.build(file);
                 }
             }
@@ -390,6 +393,11 @@ impl Session {
             if let Some(file) = self.collected.take_record(&bytes)
                 && self.tables.ask(file.identity)
             {
+                self.builder.build(file);
+            }
+        }
+        for file in self.collected.files.take_copies() {
+            if self.tables.ask(file.identity) {
                 self.builder.build(file);
             }
         }
@@ -442,12 +450,13 @@ fn news(
     files: &mut Files,
     told: FileIdentity,
     path: &Path,
+    pid: u32,
 ) -> Option<CodeFile> {
     let known_as = files.name_of(told);
     if !tables.ask(known_as) {
         return None;
     }
-    let file = files.open_told(told, path);
+    let file = files.open_told(told, path, pid);
     if file.as_ref().is_some_and(|file| file.identity == known_as) {
         return file;
     }
