@@ -112,8 +112,8 @@ fn notes(recorded: &Recorded, findings: &Findings) -> Ledger {
     );
     note(
         "mappings not told",
-        collected.sideband_lost + collected.files.paths_dropped,
-        "records of mapped files that found no room; what only short-lived processes map may lack names",
+        collected.sideband_lost + collected.files.paths_dropped + collected.kernel_code.dropped,
+        "records of mapped files and BPF programs that found no room; what only short-lived processes map may lack names",
     );
     note(
         "unwind tables",

@@ -17,6 +17,7 @@ pub mod files;
 pub mod finish;
 pub mod identity;
 pub mod idle;
+pub mod kernel_code;
 pub mod ledger;
 pub mod limits;
 pub mod names;

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use abi::records::{UserFrame, file};
 use output::{Frame, FrameId, FrameKind, Function, Line, Mapping, MappingId, MappingKind, Profile};
-use symbolizer::{Detail, KernelNames, Miss, Symbol};
+use symbolizer::{Detail, Miss, Symbol};
 
 use crate::collected::Collected;
 
@@ -171,7 +171,7 @@ impl Names {
             mapping: Some(profile.intern_mapping(mapping)),
             text: None,
         };
-        let answers = KernelNames::new().resolve(&addresses);
+        let answers = collected.kernel_code.resolve(&addresses);
         for (address, answer) in addresses.into_iter().zip(answers) {
             let answer = answer.as_ref().map_err(|&miss| Nameless::of(miss));
             let named = place.name(profile, address, answer);

@@ -121,6 +121,7 @@ pub async fn record(
     let compares = args.waits() && args.verbose;
     let threads_before = compares.then(schedstat::of_all);
     let away_before = away()?;
+    session.collected.kernel_code.begin();
     let (started, began) = (SystemTime::now(), Instant::now());
     session.switch(true)?;
     session.begin_waits()?;
@@ -144,6 +145,8 @@ pub async fn record(
     });
     let away_after = away()?;
     session.take_all()?;
+    // While the programs are loaded: they have frames in the stacks.
+    session.collected.kernel_code.end();
     let away = |cpu: u32| {
         let (before, after) = (away_before.get(&cpu), away_after.get(&cpu));
         let times = after.zip(before);

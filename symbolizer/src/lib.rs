@@ -27,7 +27,7 @@ pub use bounded::BoundedFile;
 pub use demangle::demangle;
 pub use elf::build_id;
 pub use file::{debug_file, file, file_with_debug};
-pub use kernel::{KernelNames, kernel_build_id};
+pub use kernel::{KernelImage, KernelNames, kernel_build_id};
 pub use miss::Miss;
 pub use sources::{NameSource, name_source};
 pub use symbol::{Detail, Function, SourceLine, Symbol};
