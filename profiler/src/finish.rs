@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use abi::waits::ThreadTimes;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use output::{Format, Ledger, Profile, RowKind, hottest, human_duration};
 
 use crate::{
@@ -23,7 +23,7 @@ const HOTTEST: usize = 10;
 /// Names the stacks, writes the outputs, and says what was lost.
 ///
 /// # Errors
-/// Where an output cannot be written.
+/// Where an output cannot be written, and where too much has no name.
 pub fn finish(
     recorded: &Recorded,
     args: &RecordArgs,
@@ -51,13 +51,23 @@ pub fn finish(
         tell(format_args!("timesink: {line}\n"));
     }
     tell(format_args!("{}", shown(&profile.ledger, args.verbose)));
+    let unresolved = &resolved.unresolved;
+    tell(format_args!("{}", unresolved.table(args.verbose)));
     if let Some(words) = partial(recorded, outputs) {
         tell(format_args!("timesink: {words}\n"));
     }
-    for warning in warnings(&ledgers, &resolved.findings) {
+    for warning in warnings(&ledgers, &resolved.findings, unresolved) {
         tell(format_args!("timesink: warning: {warning}\n"));
     }
-    written
+    written?;
+    match args.fail_unresolved {
+        Some(most) if unresolved.percent() > most => bail!(
+            "{:.1} % of what is shown ran or waited in functions without a name, more than the \
+             {most} % of --fail-unresolved",
+            unresolved.percent()
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// How long waits took and how they were counted, where they were recorded; with `-v` the time of each

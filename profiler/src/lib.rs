@@ -33,6 +33,7 @@ pub mod sideband;
 pub mod stacks;
 pub mod tables;
 pub mod targets;
+pub mod unresolved;
 pub mod unwind;
 pub mod waiting;
 mod watch;

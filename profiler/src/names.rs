@@ -187,10 +187,10 @@ pub fn comm(bytes: &[u8]) -> String {
     String::from_utf8_lossy(name).into_owned()
 }
 
-/// The name of the innermost function of a frame.
+/// The name of the function whose frame it is, into which others may be inlined.
 #[must_use]
 pub fn function_of(profile: &Profile, frame: FrameId) -> &str {
-    let line = profile.frame(frame).lines.first();
+    let line = profile.frame(frame).lines.last();
     line.map_or("", |line| {
         profile.text(profile.function(line.function).name)
     })

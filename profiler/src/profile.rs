@@ -31,8 +31,9 @@ pub fn profile<'a>(
     profile.period = events.first().and_then(|(sampling, _)| sampling.period());
     profile.by_thread = args.threads;
     let detail = Detail {
-        lines: outputs.has(Format::Pprof),
-        inlines: false,
+        // The line of an inlined function would be told of the function around it.
+        lines: outputs.has(Format::Pprof) && !args.no_inline,
+        inlines: !args.no_inline,
     };
     let rules = Rules {
         hide_idle: args.hide_idle,
@@ -54,6 +55,15 @@ pub fn profile<'a>(
     }
     let ledgers = Ledgers::of(recorded, &resolved);
     profile.ledger = ledgers.whole();
+    for line in resolved.unresolved.table(true).lines() {
+        profile.comment(line);
+    }
+    if args.short_names {
+        profile.rename_functions(|name, system_name| {
+            // What was not mangled is no name of C++ or Rust.
+            (name != system_name).then(|| symbolizer::short_name(name))
+        });
+    }
     (profile, resolved, ledgers)
 }
 

@@ -9,6 +9,7 @@ use crate::{
     columns::Columns,
     names::{Names, comm},
     stacks::{Findings, Halves, Stacks},
+    unresolved::Unresolved,
     waiting::{self, Rules, Waiting},
 };
 
@@ -17,6 +18,8 @@ use crate::{
 pub struct Resolved<'a> {
     /// What was found out about the stacks on the way.
     pub findings: Findings,
+    /// What has no name.
+    pub unresolved: Unresolved,
     /// The waits, with their causes.
     pub waiting: Waiting<'a>,
 }
@@ -41,6 +44,7 @@ pub fn resolve<'a>(
     waiting::add(&waiting, &mut stacks, profile, columns);
     profile.main_mapping = stacks.main_mapping();
     Resolved {
+        unresolved: Unresolved::of(profile, &stacks.findings.nameless_frames),
         findings: stacks.findings,
         waiting,
     }
