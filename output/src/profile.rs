@@ -29,6 +29,8 @@ pub struct Profile {
     pub main_mapping: Option<MappingId>,
     /// Whether folded stacks and flame graphs have a frame per thread above that of the process.
     pub by_thread: bool,
+    /// Whether who adds functions of C++ and Rust leaves out their arguments.
+    pub short_names: bool,
     comments: Vec<String>,
     meta: Meta,
     sample_types: Vec<SampleType>,
@@ -72,6 +74,7 @@ impl Profile {
             ledger: Ledger::default(),
             main_mapping: None,
             by_thread: false,
+            short_names: false,
             comments: Vec::new(),
             meta: Meta {
                 title: cleaned(meta.title),
@@ -185,22 +188,6 @@ impl Profile {
     /// The lines that were added.
     pub fn comments(&self) -> &[String] {
         &self.comments
-    }
-
-    /// Gives functions, by name and linker's name, other names where `rename` has one. The linker's
-    /// names stay.
-    pub fn rename_functions(&mut self, rename: impl Fn(&str, &str) -> Option<String>) {
-        let renamed =
-            |function: &Function| rename(self.text(function.name), self.text(function.system_name));
-        let renamed: Vec<_> = self.functions.iter().map(|(_, of)| renamed(of)).collect();
-        let names = renamed.into_iter();
-        let names: Vec<_> = names
-            .map(|name| name.map(|name| self.intern_string(&name)))
-            .collect();
-        let mut names = names.into_iter();
-        self.functions.change(|function| {
-            function.name = names.next().flatten().unwrap_or(function.name);
-        });
     }
 
     /// What was recorded, cleaned.

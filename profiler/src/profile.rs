@@ -30,6 +30,7 @@ pub fn profile<'a>(
     profile.fold_by(&columns.folded());
     profile.period = events.first().and_then(|(sampling, _)| sampling.period());
     profile.by_thread = args.threads;
+    profile.short_names = args.short_names;
     let detail = Detail {
         // The line of an inlined function would be told of the function around it.
         lines: outputs.has(Format::Pprof) && !args.no_inline,
@@ -57,12 +58,6 @@ pub fn profile<'a>(
     profile.ledger = ledgers.whole();
     for line in resolved.unresolved.table(true).lines() {
         profile.comment(line);
-    }
-    if args.short_names {
-        profile.rename_functions(|name, system_name| {
-            // What was not mangled is no name of C++ or Rust.
-            (name != system_name).then(|| symbolizer::short_name(name))
-        });
     }
     (profile, resolved, ledgers)
 }

@@ -79,17 +79,6 @@ impl<H: Handle, T: Clone + Eq + Hash> Table<H, T> {
         handle
     }
 
-    /// Changes each value in its place, in order. Where two become equal both handles stay good, and
-    /// the first is found.
-    pub(crate) fn change(&mut self, change: impl FnMut(&mut T)) {
-        self.items.iter_mut().for_each(change);
-        self.handles.clear();
-        for (index, item) in self.items.iter().enumerate() {
-            let handle = self.handles.entry(item.clone());
-            handle.or_insert_with(|| H::from_index(index));
-        }
-    }
-
     pub(crate) fn get(&self, handle: H) -> &T {
         &self.items[handle.index()]
     }

@@ -76,20 +76,3 @@ fn stacks_are_walked_both_ways() {
     assert!(profile.root_first(stack).eq(frames));
     assert!(profile.leaf_first(stack).eq(frames.into_iter().rev()));
 }
-
-#[test]
-fn renamed_functions_keep_the_linkers_name() {
-    // The new name is in the frames that had the old one, and nothing else changes.
-    let mut profile = profile();
-    let frame = profile.synthetic("a<b>");
-    let other = profile.synthetic("c");
-    profile.rename_functions(|name, system_name| {
-        assert_eq!(name, system_name);
-        name.strip_suffix("<b>").map(str::to_owned)
-    });
-    let function = |frame| profile.function(profile.frame(frame).lines[0].function);
-    let names = [frame, other].map(|frame| profile.text(function(frame).name));
-    let system_names = [frame, other].map(|frame| profile.text(function(frame).system_name));
-    assert_eq!(names, ["a", "c"]);
-    assert_eq!(system_names, ["a<b>", "c"]);
-}
