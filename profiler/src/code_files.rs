@@ -56,7 +56,8 @@ pub struct CodeFile {
 pub fn of_processes(pids: impl IntoIterator<Item = u32>, identify: &dyn Identify) -> Vec<CodeFile> {
     let mut found = HashMap::new();
     for pid in pids {
-        let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+        let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
+        let maps = String::from_utf8_lossy(&maps);
         for line in maps.lines() {
             let Some(mapped) = Mapped::parse(line) else {
                 continue;

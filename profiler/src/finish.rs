@@ -12,7 +12,7 @@ use crate::{
     outputs::Outputs,
     profile::{describe, profile},
     record::Recorded,
-    report::{Report, tell},
+    report::{Report, shown, tell},
     resolve::Resolved,
     waiting,
 };
@@ -36,7 +36,7 @@ pub fn finish(
     report.finish();
     let written = outputs.write(&profile, |path, bytes| {
         if path != Path::new("-") {
-            let path = path.display();
+            let path = shown(path);
             tell(format_args!("timesink: wrote `{path}`, {bytes} bytes\n"));
         }
     });
@@ -50,7 +50,7 @@ pub fn finish(
     for line in summaries(recorded, &ledgers) {
         tell(format_args!("timesink: {line}\n"));
     }
-    tell(format_args!("{}", shown(&profile.ledger, args.verbose)));
+    tell(format_args!("{}", rows(&profile.ledger, args.verbose)));
     let unresolved = &resolved.unresolved;
     tell(format_args!("{}", unresolved.table(args.verbose)));
     if let Some(words) = partial(recorded, outputs) {
@@ -137,7 +137,7 @@ fn partial(recorded: &Recorded, outputs: &Outputs) -> Option<String> {
 }
 
 /// The ledger without the rows that say nothing, unless all were asked for.
-fn shown(ledger: &Ledger, all: bool) -> Ledger {
+fn rows(ledger: &Ledger, all: bool) -> Ledger {
     let says = |kind, count| all || count > 0 || matches!(kind, RowKind::Expected | RowKind::Got);
     let mut shown = Ledger::default();
     for row in ledger.rows().iter().filter(|row| says(row.kind, row.count)) {
