@@ -138,6 +138,10 @@ pub struct RecordArgs {
     /// Bytes of memory for unwind tables, in the kernel and while they are built, with the unit K, M or G
     #[arg(long, value_name = "BYTES", default_value = "256M", value_parser = parse_bytes, help_heading = "Limits")]
     pub unwind_memory: usize,
+    /// Bytes of memory for reading symbols and debug information, with the unit K, M or G; files that
+    /// take more have no inlined functions, or no names
+    #[arg(long, value_name = "BYTES", default_value = "512M", value_parser = parse_bytes, help_heading = "Limits")]
+    pub symbol_memory: usize,
     /// Entries of the kernel's map of counts, emptied once a second [default: 32768]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1 << 24), help_heading = "Limits")]
     pub count_entries: Option<u32>,

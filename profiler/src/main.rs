@@ -13,12 +13,16 @@ use profiler::{
     outputs::{Outputs, stop_writing},
     record::{Stop, record},
     report::{Report, Signals, tell},
+    worker,
 };
 
 /// What a shell tells of a command that Ctrl-C ended.
 const GAVE_UP: i32 = 130;
 
 fn main() -> ExitCode {
+    if let Some(status) = read_for_another() {
+        return status;
+    }
     let done = match Cli::parse().command {
         Command::Record(args) => run(*args),
         Command::Doctor(args) => doctor::run(&args).map(|can_record| u8::from(!can_record)),
@@ -30,6 +34,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Reads files for the process that started this one, where it was started for that.
+fn read_for_another() -> Option<ExitCode> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next()? != worker::ARGUMENT {
+        return None;
+    }
+    let memory_bytes = arguments.next()?.parse().ok()?;
+    // Nobody reads what it would say: who asked finds that it is gone.
+    Some(ExitCode::from(u8::from(
+        worker::serve(memory_bytes).is_err(),
+    )))
 }
 
 /// Records and writes; the status is that of the command, if one ran to its end.

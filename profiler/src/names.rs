@@ -10,7 +10,15 @@ use abi::records::{UserFrame, file};
 use output::{Frame, FrameId, FrameKind, Function, Line, Mapping, MappingId, MappingKind, Profile};
 use symbolizer::{Detail, Miss, Symbol};
 
-use crate::collected::Collected;
+mod cache;
+mod read;
+
+use crate::{
+    collected::Collected,
+    worker::{Lost, Workers},
+};
+use cache::Cache;
+use read::Read;
 
 /// Functions in which the stack of a thread begins. What called them is no code of the program,
 /// so a walk that ends there is whole, whether or not a frame pointer says so.
@@ -87,20 +95,45 @@ pub struct Named {
     pub nameless: Option<Nameless>,
 }
 
+/// How names were found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Places whose names an earlier recording had looked up.
+    pub cached: u64,
+    /// Places that were looked up.
+    pub looked_up: u64,
+    /// What became of the processes that read files.
+    pub lost: Lost,
+}
+
 /// Every place that the collected stacks refer to.
 #[derive(Debug, Default)]
 pub struct Names {
     user: HashMap<(u32, u64), Named>,
     kernel: HashMap<u64, Named>,
+    /// How they were found.
+    pub reading: Reading,
 }
 
 impl Names {
     /// Looks up all of it.
-    pub fn look_up(collected: &Collected, profile: &mut Profile, detail: Detail) -> Self {
+    pub fn look_up(
+        collected: &Collected,
+        profile: &mut Profile,
+        detail: Detail,
+        workers: &Workers,
+    ) -> Self {
         let mut names = Self::default();
-        for (number, offsets) in user_offsets(collected) {
-            names.look_up_file(collected, profile, number, &offsets, detail);
+        let cache = Cache::new();
+        for read in read::all(collected, detail, workers, &cache) {
+            names.enter(collected, profile, &read);
         }
+        let (cached, looked_up) = cache.counts();
+        names.reading = Reading {
+            cached,
+            looked_up,
+            lost: workers.what_was_lost(),
+        };
         names.look_up_kernel(collected, profile);
         names
     }
@@ -117,43 +150,32 @@ impl Names {
         self.kernel[&address]
     }
 
-    fn look_up_file(
-        &mut self,
-        collected: &Collected,
-        profile: &mut Profile,
-        number: u32,
-        offsets: &[u64],
-        detail: Detail,
-    ) {
-        let known = collected.files.get(number);
-        let opened = match number {
-            file::VDSO => symbolizer::vdso_file(),
-            _ => collected.files.open(number),
-        };
-        let answers = opened
-            .as_ref()
-            .map(|opened| symbolizer::file(opened, offsets, detail));
+    /// Takes in what was read of a file.
+    fn enter(&mut self, collected: &Collected, profile: &mut Profile, read: &Read) {
+        let known = collected.files.get(read.number);
         let path = known.map(|known| known.path.to_string_lossy().into_owned());
         let place = Place {
             kind: FrameKind::User,
-            mapping: mapping(profile, number, path.as_deref(), opened.as_ref()),
-            text: match number {
+            mapping: mapping(profile, read, path.as_deref()),
+            text: match read.number {
                 file::ANONYMOUS => Some("[anonymous memory]".to_owned()),
                 _ => path.filter(|path| !path.is_empty()),
             },
         };
-        let without = match number {
+        let without = match read.number {
             file::ANONYMOUS => Nameless::Anonymous,
-            _ if number < file::VDSO => Nameless::NoFile,
+            _ if read.number < file::VDSO => Nameless::NoFile,
             _ => Nameless::FileGone,
         };
-        for (index, &offset) in offsets.iter().enumerate() {
-            let answer = match &answers {
-                Some(answers) => answers[index].as_ref().map_err(|&miss| Nameless::of(miss)),
+        for (index, &offset) in read.offsets.iter().enumerate() {
+            let answer = match &read.found {
+                Some(found) => found.names[index]
+                    .as_ref()
+                    .map_err(|&miss| Nameless::of(miss)),
                 None => Err(without),
             };
             let named = place.name(profile, offset, answer);
-            self.user.insert((number, offset), named);
+            self.user.insert((read.number, offset), named);
         }
     }
 
@@ -207,42 +229,21 @@ pub(crate) fn call_addresses(frames: &[u64]) -> impl DoubleEndedIterator<Item = 
         .map(|(index, address)| address.saturating_sub(u64::from(index != 0)))
 }
 
-/// The distinct offsets of each file, in ascending order.
-fn user_offsets(collected: &Collected) -> Vec<(u32, Vec<u64>)> {
-    let mut files: HashMap<u32, BTreeSet<u64>> = HashMap::new();
-    for frame in collected.user.values().flat_map(|stack| &stack.frames) {
-        let offsets = files.entry(frame.file).or_default();
-        offsets.insert(frame.lookup_offset());
-    }
-    let mut files: Vec<_> = files
-        .into_iter()
-        .map(|(number, offsets)| (number, offsets.into_iter().collect()))
-        .collect();
-    files.sort_unstable_by_key(|(number, _)| *number);
-    files
-}
-
-fn mapping(
-    profile: &mut Profile,
-    number: u32,
-    path: Option<&str>,
-    opened: Option<&std::fs::File>,
-) -> Option<MappingId> {
-    let (name, kind) = match number {
+fn mapping(profile: &mut Profile, read: &Read, path: Option<&str>) -> Option<MappingId> {
+    let (name, kind) = match read.number {
         file::VDSO => ("[vdso]", MappingKind::Vdso),
-        _ if number < file::FIRST => return None,
+        number if number < file::FIRST => return None,
         _ => (
             path.filter(|path| !path.is_empty()).unwrap_or("[unknown]"),
             MappingKind::File,
         ),
     };
+    let found = read.found.as_ref();
     let mapping = Mapping {
         name: profile.intern_string(name),
-        build_id: opened.and_then(symbolizer::build_id),
+        build_id: found.and_then(|found| found.build_id.clone()),
         kind,
-        size_bytes: opened
-            .and_then(|file| file.metadata().ok())
-            .map_or(0, |data| data.len()),
+        size_bytes: found.map_or(0, |found| found.size_bytes),
     };
     Some(profile.intern_mapping(mapping))
 }

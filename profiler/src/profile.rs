@@ -1,6 +1,9 @@
 //! From what was recorded to a profile.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    thread,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use output::{Format, Meta, Profile};
 use symbolizer::Detail;
@@ -15,7 +18,11 @@ use crate::{
     resolve::{Resolved, add_lost, lost_samples, resolve},
     sampling::Sampling,
     waiting::Rules,
+    worker::{Limits, Workers},
 };
+
+/// How long a reader may take over one file.
+const READ_TIME: Duration = Duration::from_secs(10);
 
 /// The profile of a recording, and how it came to be.
 #[must_use]
@@ -41,7 +48,15 @@ pub fn profile<'a>(
         shortest: args.min_block.unwrap_or_default(),
         duration: recorded.duration,
     };
-    let resolved = resolve(&recorded.collected, &mut profile, detail, &columns, rules);
+    let workers = Workers::new(limits(args));
+    let resolved = resolve(
+        &recorded.collected,
+        &mut profile,
+        detail,
+        &columns,
+        rules,
+        &workers,
+    );
     for (number, (sampling, account)) in events.iter().enumerate() {
         let period = sampling.fixed_period().unwrap_or(0);
         for (cause, samples) in account.lost_of_target() {
@@ -60,6 +75,15 @@ pub fn profile<'a>(
         profile.comment(line);
     }
     (profile, resolved, ledgers)
+}
+
+/// What each of the readers may take, of which there are as many as CPUs.
+fn limits(args: &RecordArgs) -> Limits {
+    let readers = thread::available_parallelism().map_or(1, usize::from);
+    Limits {
+        memory_bytes: (args.symbol_memory / readers) as u64,
+        time: READ_TIME,
+    }
 }
 
 /// What was sampled on, in words.

@@ -7,10 +7,11 @@ use symbolizer::Detail;
 use crate::{
     collected::Collected,
     columns::Columns,
-    names::{Names, comm},
+    names::{Names, Reading, comm},
     stacks::{Findings, Halves, Stacks},
     unresolved::Unresolved,
     waiting::{self, Rules, Waiting},
+    worker::Workers,
 };
 
 /// What was put into the profile.
@@ -20,6 +21,8 @@ pub struct Resolved<'a> {
     pub findings: Findings,
     /// What has no name.
     pub unresolved: Unresolved,
+    /// How names were found.
+    pub reading: Reading,
     /// The waits, with their causes.
     pub waiting: Waiting<'a>,
 }
@@ -31,8 +34,9 @@ pub fn resolve<'a>(
     detail: Detail,
     columns: &Columns<'_>,
     rules: Rules,
+    workers: &Workers,
 ) -> Resolved<'a> {
-    let names = Names::look_up(collected, profile, detail);
+    let names = Names::look_up(collected, profile, detail, workers);
     let mut stacks = Stacks::new(collected, names, profile);
     let root = columns.is_wall().then(|| profile.synthetic("[on-CPU]"));
     add_samples(&mut stacks, profile, columns, root);
@@ -45,6 +49,7 @@ pub fn resolve<'a>(
     profile.main_mapping = stacks.main_mapping();
     Resolved {
         unresolved: Unresolved::of(profile, &stacks.findings.nameless_frames),
+        reading: stacks.names.reading,
         findings: stacks.findings,
         waiting,
     }

@@ -15,6 +15,8 @@
 mod answer;
 mod bounded;
 mod demangle;
+mod describe;
+mod dwarf;
 mod elf;
 mod file;
 mod kernel;
@@ -26,11 +28,12 @@ mod vdso;
 
 pub use bounded::BoundedFile;
 pub use demangle::demangle;
+pub use describe::{AltLink, DebugLink, Description, crc32, describe};
 pub use elf::build_id;
-pub use file::{debug_file, file, file_with_debug};
+pub use file::{Sources, file};
 pub use kernel::{KernelImage, KernelNames, kernel_build_id};
 pub use miss::Miss;
 pub use short::short_name;
-pub use sources::{NameSource, name_source};
+pub use sources::{NameSource, debug_file, name_source};
 pub use symbol::{Detail, Function, SourceLine, Symbol};
 pub use vdso::{vdso_file, vdso_image};

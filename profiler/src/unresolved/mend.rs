@@ -33,9 +33,13 @@ const fn of_miss(miss: Miss) -> &'static str {
         Miss::Unreadable => "it is no regular file, or may not be read",
         Miss::NotElf => "it is mapped as code and no ELF file, such as the cache of a compiler",
         Miss::ForeignElf => "it is an ELF file of another architecture",
-        Miss::Malformed | Miss::ParserPanicked => {
+        Miss::Malformed | Miss::ParserPanicked | Miss::ReaderDied => {
             "the file is damaged, or made to look so: install or build it again"
         }
+        Miss::TimedOut | Miss::TooMuchMemory => {
+            "the file has more symbols than were read: give `--symbol-memory` more, or `--no-inline`"
+        }
+        Miss::CutShort => "the file was being written: record once it stays as it is",
         Miss::KernelAddressesHidden => {
             "`/proc/kallsyms` shows zeros: `sysctl kernel.kptr_restrict=1`, and run as root or with \
              CAP_SYSLOG"

@@ -1,0 +1,105 @@
+//! What readers are asked, and what they answer: plain data, since either side is another process.
+
+use std::fs::File;
+
+use serde::{Deserialize, Serialize};
+use symbolizer::{Description, Detail, Miss, Sources, Symbol};
+
+/// The most files that come with one job.
+pub(super) const MAX_FILES: usize = 4;
+
+/// Something to do with files that come with it, in the order in which they are named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Job {
+    /// [`symbolizer::describe`]
+    Describe,
+    /// [`symbolizer::crc32`]
+    Checksum,
+    /// [`symbolizer::file`]
+    Names {
+        /// The places to name.
+        offsets: Vec<u64>,
+        /// Those of them of which lines and inlined functions are wanted, in ascending order.
+        detailed: Vec<u64>,
+        /// Which of the two.
+        detail: Detail,
+        /// Which files come with that which runs.
+        given: Given,
+    },
+}
+
+/// What a job gave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// Of [`Job::Describe`].
+    Description(Result<Description, Miss>),
+    /// Of [`Job::Checksum`].
+    Checksum(Option<u32>),
+    /// Of [`Job::Names`].
+    Names(Vec<Result<Symbol, Miss>>),
+    /// There were not the files that the job names.
+    Nothing,
+}
+
+/// Which files follow the one that runs, in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    debug: bool,
+    supplementary: bool,
+    package: bool,
+}
+
+impl Given {
+    /// Those of `sources`, and all files in their order.
+    pub(super) fn of(sources: Sources<'_>) -> (Self, Vec<&File>) {
+        let others = [sources.debug, sources.supplementary, sources.package];
+        let given = Self {
+            debug: others[0].is_some(),
+            supplementary: others[1].is_some(),
+            package: others[2].is_some(),
+        };
+        let files = [sources.main]
+            .into_iter()
+            .chain(others.into_iter().flatten());
+        (given, files.collect())
+    }
+
+    /// The other way round; `None` where there are fewer files.
+    pub(super) fn sources(self, files: &[File], decompressed_bytes: u64) -> Option<Sources<'_>> {
+        let (main, others) = files.split_first()?;
+        let mut others = others.iter();
+        let mut next = |is_given: bool| is_given.then(|| others.next());
+        Some(Sources {
+            main,
+            debug: next(self.debug).flatten(),
+            supplementary: next(self.supplementary).flatten(),
+            package: next(self.package).flatten(),
+            decompressed_bytes,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Files are found again under what they were given as.
+    #[test]
+    fn files_keep_their_places() {
+        let file = || tempfile::tempfile().unwrap();
+        let (main, debug, package) = (file(), file(), file());
+        let sources = Sources {
+            debug: Some(&debug),
+            package: Some(&package),
+            ..Sources::alone(&main)
+        };
+        let (given, files) = Given::of(sources);
+        assert_eq!(files.len(), 3);
+        let received: Vec<File> = files.iter().map(|file| file.try_clone().unwrap()).collect();
+        let found = given.sources(&received, 0).unwrap();
+        assert!(std::ptr::eq(found.debug.unwrap(), &raw const received[1]));
+        assert!(std::ptr::eq(found.package.unwrap(), &raw const received[2]));
+        assert!(found.supplementary.is_none());
+        assert!(given.sources(&[], 0).is_none());
+    }
+}
