@@ -13,6 +13,7 @@ use crate::{
     decode::{self, Record, Stack},
     files::Files,
     identity::Identify,
+    kernel_code::KernelCode,
     sideband::Told,
 };
 
@@ -66,6 +67,8 @@ pub struct Collected {
     pub kernel: HashMap<StackHash, Stack<u64>>,
     /// The files that the user stacks name.
     pub files: Files,
+    /// The code that the kernel stacks name.
+    pub kernel_code: KernelCode,
     /// Samples beyond the bound on counts, by event.
     pub overflow: HashMap<u32, SampleCount>,
     /// Stacks beyond the bound on their bytes; their samples have no stack.
@@ -91,6 +94,7 @@ impl Collected {
             user: HashMap::new(),
             kernel: HashMap::new(),
             files: Files::new(identify),
+            kernel_code: KernelCode::default(),
             overflow: HashMap::new(),
             stacks_dropped: 0,
             sideband_lost: 0,
@@ -132,6 +136,7 @@ impl Collected {
     pub fn take_told(&mut self, told: Told) {
         match told {
             Told::Mapped { identity, path, .. } => self.files.mapped(identity, path),
+            Told::KernelCode(image) => self.kernel_code.take(image),
             Told::Lost(records) => self.sideband_lost += records,
         }
     }

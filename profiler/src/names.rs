@@ -1,11 +1,14 @@
 //! A name for each distinct place that stacks refer to: each is looked up once, whatever the
 //! number of samples, and what has no name has a reason.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+};
 
 use abi::records::{UserFrame, file};
 use output::{Frame, FrameId, FrameKind, Function, Line, Mapping, MappingId, MappingKind, Profile};
-use symbolizer::{Detail, KernelNames, Miss, Symbol};
+use symbolizer::{Detail, Miss, Symbol};
 
 mod cache;
 mod read;
@@ -210,7 +213,7 @@ impl Names {
             mapping: Some(profile.intern_mapping(mapping)),
             text: None,
         };
-        let answers = KernelNames::new().resolve(&addresses);
+        let answers = collected.kernel_code.resolve(&addresses);
         for (address, answer) in addresses.into_iter().zip(answers) {
             let answer = answer.as_ref().map_err(|&miss| Nameless::of(miss));
             let named = place.name(profile, address, answer);
@@ -226,10 +229,10 @@ pub fn comm(bytes: &[u8]) -> String {
     String::from_utf8_lossy(name).into_owned()
 }
 
-/// The name of the innermost function of a frame.
+/// The name of the function whose frame it is, into which others may be inlined.
 #[must_use]
 pub fn function_of(profile: &Profile, frame: FrameId) -> &str {
-    let line = profile.frame(frame).lines.first();
+    let line = profile.frame(frame).lines.last();
     line.map_or("", |line| {
         profile.text(profile.function(line.function).name)
     })
@@ -308,12 +311,14 @@ impl Place {
 }
 
 fn lines(profile: &mut Profile, symbol: &Symbol) -> Vec<Line> {
-    let functions = symbol.functions.iter();
+    let functions = symbol.functions.iter().enumerate();
     functions
-        .map(|function| {
+        .map(|(place, function)| {
             let source = function.source.as_ref();
+            let is_inlined = place + 1 < symbol.functions.len();
+            let name = shown_name(function, is_inlined, profile.short_names);
             let interned = Function {
-                name: profile.intern_string(&function.name),
+                name: profile.intern_string(&name),
                 system_name: profile.intern_string(&function.system_name),
                 file: source.map(|source| profile.intern_string(&source.file)),
                 start_line: 0,
@@ -324,6 +329,16 @@ fn lines(profile: &mut Profile, symbol: &Symbol) -> Vec<Line> {
             }
         })
         .collect()
+}
+
+/// Names that are mangled, or of inlined functions, are those of C++ or Rust or like them, and can be
+/// shortened; others, such as a JIT compiler's, mean other things by the same signs.
+fn shown_name(function: &symbolizer::Function, is_inlined: bool, short: bool) -> Cow<'_, str> {
+    let is_compiled = is_inlined || function.name != function.system_name;
+    match short && is_compiled {
+        true => symbolizer::short_name(&function.name).into(),
+        false => function.name.as_str().into(),
+    }
 }
 
 fn line_of(profile: &mut Profile, name: &str) -> Line {

@@ -32,9 +32,11 @@ pub fn profile<'a>(
     profile.fold_by(&columns.folded());
     profile.period = events.first().and_then(|(sampling, _)| sampling.period());
     profile.by_thread = args.threads;
+    profile.short_names = args.short_names;
     let detail = Detail {
-        lines: outputs.has(Format::Pprof),
-        inlines: false,
+        // The line of an inlined function would be told of the function around it.
+        lines: outputs.has(Format::Pprof) && !args.no_inline,
+        inlines: !args.no_inline,
     };
     let rules = Rules {
         hide_idle: args.hide_idle,
@@ -63,6 +65,9 @@ pub fn profile<'a>(
     }
     let ledgers = Ledgers::of(recorded, &resolved);
     profile.ledger = ledgers.whole();
+    for line in resolved.unresolved.table(true).lines() {
+        profile.comment(line);
+    }
     (profile, resolved, ledgers)
 }
 

@@ -128,6 +128,7 @@ pub async fn record(
     let compares = args.waits() && args.verbose;
     let threads_before = compares.then(schedstat::of_all);
     let away_before = away()?;
+    session.collected.kernel_code.begin();
     let (started, began) = (SystemTime::now(), Instant::now());
     session.switch(true)?;
     session.begin_waits()?;
@@ -153,6 +154,8 @@ pub async fn record(
     session.take_all()?;
     // No table is of use any more, and names are.
     session.collected.files.take_last_copies();
+    // While the programs are loaded: they have frames in the stacks.
+    session.collected.kernel_code.end();
     let away = |cpu: u32| {
         let (before, after) = (away_before.get(&cpu), away_after.get(&cpu));
         let times = after.zip(before);

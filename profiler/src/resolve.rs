@@ -8,6 +8,7 @@ use crate::{
     columns::Columns,
     names::{Means, Names, Reading, comm},
     stacks::{Findings, Halves, Stacks},
+    unresolved::Unresolved,
     waiting::{self, Rules, Waiting},
 };
 
@@ -16,6 +17,8 @@ use crate::{
 pub struct Resolved<'a> {
     /// What was found out about the stacks on the way.
     pub findings: Findings,
+    /// What has no name.
+    pub unresolved: Unresolved,
     /// How names were found.
     pub reading: Reading,
     /// The waits, with their causes.
@@ -45,6 +48,7 @@ pub fn resolve<'a>(
     waiting::add(&waiting, &mut stacks, profile, columns);
     profile.main_mapping = stacks.main_mapping();
     Resolved {
+        unresolved: Unresolved::of(profile, &stacks.findings.nameless_frames),
         reading: stacks.names.reading,
         findings: stacks.findings,
         waiting,

@@ -27,7 +27,7 @@ pub use folded::{Folded, FoldedStack};
 pub use ledger::Ledger;
 pub use machine::{Alone, alone, online_cpus, require_root, tool};
 pub use mounts::{Mounts, run_tool};
-pub use pprof::{Pprof, PprofFrame, PprofSample};
+pub use pprof::{Pprof, PprofFrame, PprofLine, PprofSample};
 pub use recorded::{Recorded, record, record_by_release, record_while};
 pub use waits::ThreadRow;
 pub use whole::{Whole, ends};

@@ -35,7 +35,7 @@ pub struct CodeReport {
 /// # Errors
 /// Where there is no such process, or its mappings may not be read.
 pub fn examine(pid: u32) -> Result<Vec<CodeReport>> {
-    std::fs::read_to_string(format!("/proc/{pid}/maps")).with_context(|| {
+    std::fs::read(format!("/proc/{pid}/maps")).with_context(|| {
         format!("failed to read what the process {pid} maps; `ps -e` lists those that run")
     })?;
     let files = code_files::of_processes([pid], &ByStat);
