@@ -54,6 +54,9 @@ pub fn finish(
     if let Some(words) = partial(recorded, outputs) {
         tell(format_args!("timesink: {words}\n"));
     }
+    for finding in recorded.collected.jit.findings() {
+        tell(format_args!("timesink: warning: {finding}\n"));
+    }
     for warning in warnings(&ledgers, &resolved.findings) {
         tell(format_args!("timesink: warning: {warning}\n"));
     }

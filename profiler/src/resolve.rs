@@ -7,7 +7,7 @@ use symbolizer::Detail;
 use crate::{
     collected::Collected,
     columns::Columns,
-    names::{Names, comm},
+    names::{Names, Whose, comm},
     stacks::{Findings, Halves, Stacks},
     waiting::{self, Rules, Waiting},
 };
@@ -59,6 +59,7 @@ fn add_samples(
             kernel: key.kernel,
             event: key.event,
             samples: count.samples,
+            whose: Whose::of_sample(collected, key),
         };
         let mut frames = Vec::from_iter(root);
         stacks.push(profile, halves, &mut frames);
