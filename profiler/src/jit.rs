@@ -36,10 +36,10 @@ const MAX_GROWTH: usize = 10_000;
 /// How many findings are told.
 const MAX_FINDINGS: usize = 32;
 
-/// How long a map was at a time.
+/// How long a map was up to a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Growth {
-    /// On the monotonic clock.
+    /// When it was looked at last and was not longer, on the monotonic clock.
     pub time_ns: u64,
     /// Its length.
     pub bytes: u64,
@@ -346,14 +346,15 @@ impl Held {
             time_ns: now_ns,
             bytes,
         };
-        match self.growth.last().map(|last| last.bytes) {
-            Some(last) if bytes == last => {}
+        let is_full = self.growth.len() >= MAX_GROWTH;
+        match self.growth.last_mut() {
+            Some(last) if bytes == last.bytes => *last = now,
             // Written anew, and nothing tells when its lines came to be there.
-            Some(last) if bytes < last => {
+            Some(last) if bytes < last.bytes => {
                 self.growth = vec![now];
                 self.first_byte = 0;
             }
-            Some(_) if self.growth.len() >= MAX_GROWTH => {}
+            _ if is_full => {}
             _ => self.growth.push(now),
         }
     }

@@ -17,6 +17,10 @@ pub struct PprofFrame {
     pub function: String,
     /// The path of the file that the code is in; empty where none is known.
     pub module: String,
+    /// The path of the source file; empty where none is known.
+    pub file: String,
+    /// The line in it.
+    pub line: i64,
 }
 
 impl PprofFrame {
@@ -131,10 +135,13 @@ fn sample(
 }
 
 fn frames(profile: &Profile) -> HashMap<u64, PprofFrame> {
-    let functions: HashMap<u64, String> = profile
+    let functions: HashMap<u64, [String; 2]> = profile
         .function
         .iter()
-        .map(|function| (function.id, text(profile, function.name)))
+        .map(|function| {
+            let texts = [function.name, function.filename];
+            (function.id, texts.map(|index| text(profile, index)))
+        })
         .collect();
     let modules: HashMap<u64, String> = profile
         .mapping
@@ -143,8 +150,12 @@ fn frames(profile: &Profile) -> HashMap<u64, PprofFrame> {
         .collect();
     let locations = profile.location.iter().map(|location| {
         let line = location.line.first();
+        let function = line.map(|line| functions[&line.function_id].clone());
+        let [function, file] = function.unwrap_or_default();
         let frame = PprofFrame {
-            function: line.map_or_else(String::new, |line| functions[&line.function_id].clone()),
+            function,
+            file,
+            line: line.map_or(0, |line| line.line),
             module: match location.mapping_id {
                 0 => String::new(),
                 id => modules[&id].clone(),
