@@ -241,6 +241,10 @@ impl JitMaps {
             // It became another program meanwhile, and nobody knows which of the two was seen.
             return;
         }
+        if life.started.is_some() && looked.started.is_none() {
+            // It is gone by now, and more was known of it while it lived.
+            return;
+        }
         life.is_looked_at = true;
         life.started = life.started.or(looked.started);
         let mut refused = looked.refused;
