@@ -59,6 +59,9 @@ pub fn finish(
     for words in given_up(recorded).iter().chain(&resolved.words) {
         tell(format_args!("timesink: {words}\n"));
     }
+    for finding in recorded.collected.jit.findings() {
+        tell(format_args!("timesink: warning: {finding}\n"));
+    }
     for warning in warnings(&ledgers, &resolved.findings, unresolved) {
         tell(format_args!("timesink: warning: {warning}\n"));
     }

@@ -25,13 +25,16 @@ use crate::{
     bpf::{Identifier, Programs, Sizes},
     btf::{self, Btf},
     cli::RecordArgs,
+    clock::monotonic_ns,
     code_files::CodeFile,
     collected::{Bounds, Collected},
     command::{Running, Waiting},
     files::Files,
     identity::Identify,
     idle::{Away, away},
+    jit::JitMaps,
     limits::Descriptors,
+    moments::Moments,
     report::{Report, Signals},
     sampling::{Opened, Sampling},
     schedstat::{self, Schedstats},
@@ -48,6 +51,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How often the rings are emptied, if nothing asks for it earlier: programs that are started by the
 /// thousand fill that of their mappings in a fifth of a second.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(100);
+/// Entries of the map of counts.
+const COUNT_ENTRIES: u32 = 1 << 15;
 /// Entries of the map of waits, which is emptied as often as that of counts and whose entries take half
 /// a kilobyte each.
 const WAIT_ENTRIES: u32 = 1 << 14;
@@ -156,6 +161,7 @@ pub async fn record(
     session.collected.files.take_last_copies();
     // While the programs are loaded: they have frames in the stacks.
     session.collected.kernel_code.end();
+    session.collected.jit.finish(monotonic_ns());
     let away = |cpu: u32| {
         let (before, after) = (away_before.get(&cpu), away_after.get(&cpu));
         let times = after.zip(before);
@@ -225,6 +231,8 @@ struct Session {
     only_targets: bool,
     watching: Option<Watching>,
     collected: Collected,
+    /// Entries of the kernel's map of counts.
+    count_entries: u32,
 }
 
 impl Session {
@@ -240,13 +248,18 @@ impl Session {
         let sizes = Sizes {
             tables: ready.sizes(),
             ring_bytes: args.ring_bytes,
-            count_entries: args.count_entries.unwrap_or(1 << 15),
+            count_entries: args.count_entries.unwrap_or(COUNT_ENTRIES),
             wait_entries: match args.waits() {
                 true => args.count_entries.unwrap_or(WAIT_ENTRIES),
                 false => 1,
             },
         };
         let mut programs = Programs::load(config, sizes)?;
+        let moments = Moments::since(monotonic_ns());
+        programs.set_moment_mask(moments.mask())?;
+        let mut collected = Collected::within(Bounds::default(), identify);
+        collected.moments = moments;
+        collected.jit = JitMaps::since(SystemTime::now());
         let tables = Tables::publish(ready, &mut programs)?;
         programs.follow_processes()?;
         targets.announce(&mut programs)?;
@@ -273,7 +286,8 @@ impl Session {
             builder,
             only_targets: targets.scope == Scope::Tasks,
             watching,
-            collected: Collected::within(Bounds::default(), identify),
+            collected,
+            count_entries: sizes.count_entries,
         })
     }
 
@@ -366,10 +380,19 @@ impl Session {
 
     fn take_all(&mut self) -> Result<()> {
         self.drain();
-        let counts = self.programs.take_counts()?;
-        self.collected.take_counts(counts.counts);
-        self.collected.take_waits(counts.waits);
-        Ok(())
+        let taken = self.programs.take_counts()?;
+        let now_ns = monotonic_ns();
+        // With times of their own, the samples of JITs may fill the map before it is emptied.
+        if taken.counts.len() > self.count_entries as usize / 2
+            && taken.counts.keys().any(|key| key.moment != 0)
+        {
+            self.collected.coarsen();
+        }
+        self.collected.take_counts(taken.counts, now_ns);
+        self.collected.take_waits(taken.waits);
+        self.collected.jit.tick(now_ns);
+        let mask = self.collected.moments.mask();
+        self.programs.set_moment_mask(mask)
     }
 
     /// Paths come before the files that they belong to.
@@ -391,9 +414,11 @@ impl Session {
             }
             self.collected.take_told(told);
         });
+        let now_ns = monotonic_ns();
+        self.collected.jit.collect(now_ns);
         let ring = self.ring.get_mut();
         while let Some(bytes) = ring.next() {
-            if let Some(file) = self.collected.take_record(&bytes)
+            if let Some(file) = self.collected.take_record(&bytes, now_ns)
                 && self.tables.ask(file.identity)
             {
                 self.builder.build(file);

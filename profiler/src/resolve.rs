@@ -6,7 +6,7 @@ use output::{FrameId, Labels, Profile};
 use crate::{
     collected::Collected,
     columns::Columns,
-    names::{Means, Names, Reading, comm},
+    names::{Means, Names, Reading, Whose, comm},
     stacks::{Findings, Halves, Stacks},
     unresolved::Unresolved,
     waiting::{self, Rules, Waiting},
@@ -69,6 +69,7 @@ fn add_samples(
             kernel: key.kernel,
             event: key.event,
             samples: count.samples,
+            whose: Whose::of_sample(collected, key),
         };
         let mut frames = Vec::from_iter(root);
         stacks.push(profile, halves, &mut frames);

@@ -23,12 +23,15 @@ use std::{
 };
 
 use child::Child;
-use symbolizer::{Description, Detail, Miss, Sources, Symbol};
+use symbolizer::{Description, Detail, JitNames, Miss, Sources, Symbol};
 
 use job::TABLE_KEY;
 pub use job::{Answer, Given, Job, TableCost};
 
-use crate::unwind::{cache, rows::Rows};
+use crate::{
+    jit::Kind,
+    unwind::{cache, rows::Rows},
+};
 pub use serve::serve;
 
 /// The argument by which this program knows that it is to be a reader. It stands alone: nobody who
@@ -196,6 +199,24 @@ impl Workers {
         (names, detail)
     }
 
+    /// What a JIT's map says of addresses, which are in ascending order.
+    #[must_use]
+    pub fn jit_names(&self, kind: Kind, map: &File, addresses: &[u64]) -> JitNames {
+        let job = Job::JitNames {
+            kind,
+            addresses: addresses.to_vec(),
+        };
+        let miss = match self.ask(&job, &[map]) {
+            Ok(Answer::JitNames(names)) if names.names.len() == addresses.len() => return names,
+            Ok(_) => Miss::ReaderDied,
+            Err(fate) => fate.into(),
+        };
+        JitNames {
+            names: vec![Vec::new(); addresses.len()],
+            cut: Some(miss),
+        }
+    }
+
     /// What it takes to build the unwind table of a file.
     ///
     /// # Errors
@@ -233,7 +254,10 @@ impl Workers {
 
     /// Has a reader do something with files.
     fn ask(&self, job: &Job, files: &[&File]) -> Result<Answer, Fate> {
-        let copies = files.iter().map(|file| readable::copy_of_private(file));
+        let copies = files.iter().map(|file| match job.opens_files() {
+            true => readable::copy_of_private(file),
+            false => Ok(None),
+        });
         let copies: io::Result<Vec<Option<File>>> = copies.collect();
         let copies = copies.map_err(|_too_large| Fate::NotReadable)?;
         let files = files.iter().zip(&copies);

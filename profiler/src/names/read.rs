@@ -19,6 +19,7 @@ use super::{
 use crate::{
     collected::Collected,
     debug_files::{Refused, Subject},
+    files::Files,
 };
 
 /// A place is looked up in debug information where it has at least this share of all samples, or of
@@ -58,6 +59,7 @@ pub(super) struct Found {
 
 /// Reads all files that stacks name, several at a time.
 pub(super) fn all(collected: &Collected, means: &Means<'_>, cache: &Cache) -> Vec<Read> {
+    let files = &collected.files;
     let waiting = Mutex::new(asked_of(collected).into_iter());
     let next = || lock(&waiting).next();
     let done = Mutex::new(Vec::new());
@@ -66,8 +68,8 @@ pub(super) fn all(collected: &Collected, means: &Means<'_>, cache: &Cache) -> Ve
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(asked) = next() {
-                    let found = opened(collected, asked.number)
-                        .map(|file| read(&file, &asked, collected, means, cache));
+                    let found = opened(files, asked.number)
+                        .map(|file| read(&file, &asked, files, means, cache));
                     let read = Read {
                         number: asked.number,
                         offsets: asked.offsets,
@@ -87,20 +89,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn opened(collected: &Collected, number: u32) -> Option<File> {
+fn opened(files: &Files, number: u32) -> Option<File> {
     match number {
         file::VDSO => symbolizer::vdso_file(),
-        _ => collected.files.open(number),
+        _ => files.open(number),
     }
 }
 
-fn read(
-    file: &File,
-    asked: &Asked,
-    collected: &Collected,
-    means: &Means<'_>,
-    cache: &Cache,
-) -> Found {
+fn read(file: &File, asked: &Asked, files: &Files, means: &Means<'_>, cache: &Cache) -> Found {
     let description = means.workers.describe(file);
     let build_id = description
         .as_ref()
@@ -109,12 +105,12 @@ fn read(
     let mut refused = Vec::new();
     let names = match &description {
         Ok(description) => {
-            let known = collected.files.get(asked.number);
+            let known = files.get(asked.number);
             let found = means.finder.find(&Subject {
                 file,
                 description,
                 path: known.map_or(Path::new(""), |known| &known.path),
-                root: collected.files.root(asked.number).as_deref(),
+                root: files.root(asked.number).as_deref(),
             });
             let sources = Sources {
                 debug: found.debug.as_ref().map(|(debug, _)| debug),

@@ -3,9 +3,9 @@
 use std::fs::File;
 
 use serde::{Deserialize, Serialize};
-use symbolizer::{Description, Detail, Miss, Sources, Symbol};
+use symbolizer::{Description, Detail, JitNames, Miss, Sources, Symbol};
 
-use crate::unwind::cache::Key;
+use crate::{jit::Kind, unwind::cache::Key};
 
 /// The most files that come with one job.
 pub(super) const MAX_FILES: usize = 4;
@@ -28,10 +28,24 @@ pub enum Job {
         /// Which files come with that which runs.
         given: Given,
     },
+    /// [`symbolizer::perf_map`] or [`symbolizer::jitdump`]
+    JitNames {
+        /// Which of them.
+        kind: Kind,
+        /// In ascending order.
+        addresses: Vec<u64>,
+    },
     /// What it takes to build the unwind table.
     TableCost,
     /// The unwind table.
     Table,
+}
+
+impl Job {
+    /// Whether files are opened once more to do it.
+    pub(super) const fn opens_files(&self) -> bool {
+        matches!(self, Self::Names { .. })
+    }
 }
 
 /// What a job gave.
@@ -43,6 +57,8 @@ pub enum Answer {
     Checksum(Option<u32>),
     /// Of [`Job::Names`].
     Names(Vec<Result<Symbol, Miss>>),
+    /// Of [`Job::JitNames`].
+    JitNames(JitNames),
     /// Of [`Job::TableCost`].
     TableCost(TableCost),
     /// Of [`Job::Table`]: as it is cached, under [`TABLE_KEY`], or why there is none.

@@ -14,6 +14,7 @@ use super::{
     sandbox, wire,
 };
 use crate::{
+    jit::Kind,
     limits::return_freed_memory,
     tables::cost,
     unwind::{self, cache, rows::FileRows},
@@ -48,6 +49,10 @@ fn done(job: &Job, files: &[File], memory_bytes: u64) -> Answer {
     match (job, files) {
         (_, []) => Answer::Nothing,
         (Job::Describe, [file, ..]) => Answer::Description(symbolizer::describe(file)),
+        (Job::JitNames { kind, addresses }, [file, ..]) => Answer::JitNames(match kind {
+            Kind::PerfMap => symbolizer::perf_map(file, addresses),
+            Kind::Jitdump => symbolizer::jitdump(file, addresses),
+        }),
         (Job::TableCost, [file, ..]) => Answer::TableCost(TableCost {
             bytes: cost::of(file),
             build_id: symbolizer::build_id(file),
