@@ -35,7 +35,7 @@ pub use bounded::BoundedFile;
 pub use demangle::demangle;
 pub use describe::{AltLink, DebugLink, Description, crc32, describe};
 pub use elf::build_id;
-pub use file::{Sources, file};
+pub use file::{Names, Sources, SplitUnit, file};
 pub use jit::{JitName, JitNames};
 pub use jitdump::jitdump;
 pub use kernel::{KernelImage, KernelNames, kernel_build_id};
