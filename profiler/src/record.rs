@@ -120,11 +120,16 @@ pub async fn record(
         report.table(&found);
         ready.add(found);
     });
-    workers.dismiss();
     let builder = Builder::start(budget, Arc::clone(&workers));
     let config = config(&targets, offsets)?;
     let mut session = Session::attach(
-        args, &config, &targets, samplings, ready, builder, identifier,
+        args,
+        &config,
+        &targets,
+        samplings,
+        ready,
+        (builder, Arc::clone(&workers)),
+        identifier,
     )?;
     let waiting = match args.command.as_slice() {
         [] => None,
@@ -227,6 +232,7 @@ struct Session {
     sideband: Sideband,
     tables: Tables,
     builder: Builder,
+    workers: Arc<Workers>,
     /// Whether files of other processes than targets are of no interest.
     only_targets: bool,
     watching: Option<Watching>,
@@ -242,7 +248,7 @@ impl Session {
         targets: &Targets,
         samplings: Vec<Sampling>,
         ready: Ready,
-        builder: Builder,
+        (builder, workers): (Builder, Arc<Workers>),
         identify: Arc<dyn Identify>,
     ) -> Result<Self> {
         let sizes = Sizes {
@@ -284,6 +290,7 @@ impl Session {
             sideband,
             tables,
             builder,
+            workers,
             only_targets: targets.scope == Scope::Tasks,
             watching,
             collected,
@@ -335,6 +342,8 @@ impl Session {
                     }
                 }
                 _ = tick.tick() => {
+                    // A reader waits a second at the most for the next file.
+                    self.workers.dismiss();
                     self.take_all()?;
                     self.keep_waits_cheap()?;
                     self.tables.retry(&mut self.programs)?;
