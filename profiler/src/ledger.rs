@@ -6,6 +6,7 @@ use output::{Ledger, RowKind};
 
 use crate::{
     account::{EventAccount, WithoutStack, waits::WaitAccount},
+    names::Reading,
     record::Recorded,
     resolve::Resolved,
     sampling::Sampling,
@@ -32,7 +33,7 @@ impl Ledgers {
         Self {
             samples: has_samples.then(|| samples(recorded, &resolved.findings)),
             waits: waits.map(|account| waits_ledger(&account, &resolved.findings)),
-            notes: notes(recorded, &resolved.findings),
+            notes: notes(recorded, &resolved.findings, &resolved.reading),
         }
     }
 
@@ -90,7 +91,7 @@ fn samples(recorded: &Recorded, findings: &Findings) -> Ledger {
     ledger
 }
 
-fn notes(recorded: &Recorded, findings: &Findings) -> Ledger {
+fn notes(recorded: &Recorded, findings: &Findings, reading: &Reading) -> Ledger {
     let mut ledger = Ledger::default();
     let (collected, tables) = (&recorded.collected, recorded.tables);
     let mut note = |name: &str, count: u64, meaning: &str| {
@@ -151,6 +152,26 @@ fn notes(recorded: &Recorded, findings: &Findings) -> Ledger {
         "of those, the ones whose outermost frame is not known",
     );
     note("frames", findings.frames, "frames of all samples and waits");
+    note(
+        "names from the cache",
+        reading.cached,
+        "places that an earlier recording had looked up",
+    );
+    note(
+        "names looked up",
+        reading.looked_up,
+        "places that were looked up",
+    );
+    note(
+        "readers lost",
+        reading.lost.readers,
+        "processes that reading a file made hang, crash or grow too large",
+    );
+    note(
+        "files without detail",
+        reading.lost.details,
+        "files whose lines and inlined functions could not be read, within --symbol-memory and 10 s",
+    );
     for (nameless, &count) in &findings.nameless {
         note(&nameless.name(), count, &nameless.meaning());
     }

@@ -4,6 +4,7 @@ pub mod account;
 pub mod addresses;
 pub mod bpf;
 pub mod btf;
+pub mod cache;
 pub mod cause;
 pub mod cli;
 pub mod code_files;

@@ -7,10 +7,16 @@ use abi::records::{UserFrame, file};
 use output::{Frame, FrameId, FrameKind, Function, Line, Mapping, MappingId, MappingKind, Profile};
 use symbolizer::{Detail, KernelNames, Miss, Symbol};
 
+mod cache;
 mod read;
 
-use crate::{collected::Collected, debug_files::Finder, worker::Workers};
-use read::Read;
+use crate::{
+    collected::Collected,
+    debug_files::Finder,
+    worker::{Lost, Workers},
+};
+use cache::Cache;
+use read::{Means, Read};
 
 /// Functions in which the stack of a thread begins. What called them is no code of the program,
 /// so a walk that ends there is whole, whether or not a frame pointer says so.
@@ -87,6 +93,17 @@ pub struct Named {
     pub nameless: Option<Nameless>,
 }
 
+/// How names were found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Places whose names an earlier recording had looked up.
+    pub cached: u64,
+    /// Places that were looked up.
+    pub looked_up: u64,
+    /// What became of the processes that read files.
+    pub lost: Lost,
+}
+
 /// Every place that the collected stacks refer to.
 #[derive(Debug, Default)]
 pub struct Names {
@@ -94,6 +111,8 @@ pub struct Names {
     kernel: HashMap<u64, Named>,
     /// What the user is told of files that were found on the way, a sentence each.
     pub words: Vec<String>,
+    /// How they were found.
+    pub reading: Reading,
 }
 
 impl Names {
@@ -106,7 +125,15 @@ impl Names {
         finder: &Finder<'_>,
     ) -> Self {
         let mut names = Self::default();
-        for read in read::all(collected, detail, workers, finder) {
+        let cache = Cache::new();
+        let means = Means {
+            collected,
+            detail,
+            workers,
+            finder,
+            cache: &cache,
+        };
+        for read in read::all(&means) {
             names.enter(collected, profile, &read);
             let found = read.found.into_iter();
             let refused = found.flat_map(|found| found.refused);
@@ -117,6 +144,12 @@ impl Names {
         names.words.extend(finder.complaints());
         names.words.sort_unstable();
         names.words.dedup();
+        let (cached, looked_up) = cache.counts();
+        names.reading = Reading {
+            cached,
+            looked_up,
+            lost: workers.what_was_lost(),
+        };
         names.look_up_kernel(collected, profile);
         names
     }

@@ -8,7 +8,7 @@ use crate::{
     collected::Collected,
     columns::Columns,
     debug_files::Finder,
-    names::{Names, comm},
+    names::{Names, Reading, comm},
     stacks::{Findings, Halves, Stacks},
     waiting::{self, Rules, Waiting},
     worker::Workers,
@@ -19,6 +19,8 @@ use crate::{
 pub struct Resolved<'a> {
     /// What was found out about the stacks on the way.
     pub findings: Findings,
+    /// How names were found.
+    pub reading: Reading,
     /// The waits, with their causes.
     pub waiting: Waiting<'a>,
     /// What the user is told of files that were found on the way, a sentence each.
@@ -48,6 +50,7 @@ pub fn resolve<'a>(
     waiting::add(&waiting, &mut stacks, profile, columns);
     profile.main_mapping = stacks.main_mapping();
     Resolved {
+        reading: stacks.names.reading,
         findings: stacks.findings,
         waiting,
         words,

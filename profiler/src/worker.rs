@@ -141,15 +141,16 @@ impl Workers {
     }
 
     /// Names for offsets of an ELF file, in their order, with lines and inlined functions at those
-    /// that are `detailed`. Where it is the detail that cannot be read, the names are there without.
+    /// that are `detailed`. Where it is the detail that cannot be read, the names are there without,
+    /// and so it is told.
     #[must_use]
     pub fn names(
         &self,
         sources: Sources<'_>,
         offsets: &[u64],
-        detail: Detail,
+        mut detail: Detail,
         detailed: &[u64],
-    ) -> Vec<Result<Symbol, Miss>> {
+    ) -> (Vec<Result<Symbol, Miss>>, Detail) {
         let (given, files) = Given::of(sources);
         let mut job = Job::Names {
             offsets: offsets.to_vec(),
@@ -160,19 +161,21 @@ impl Workers {
         let mut answer = self.ask(&job, &files);
         if answer.is_err() && detail != Detail::default() {
             self.lost().details += 1;
+            detail = Detail::default();
             job = Job::Names {
                 offsets: offsets.to_vec(),
                 detailed: Vec::new(),
-                detail: Detail::default(),
-                given: Given::default(),
+                detail,
+                given,
             };
-            answer = self.ask(&job, &files[..1]);
+            answer = self.ask(&job, &files);
         }
-        match answer {
+        let names = match answer {
             Ok(Answer::Names(names)) if names.len() == offsets.len() => names,
             Ok(_) => vec![Err(Miss::ReaderDied); offsets.len()],
             Err(fate) => vec![Err(fate.into()); offsets.len()],
-        }
+        };
+        (names, detail)
     }
 
     /// What became of readers so far.

@@ -71,6 +71,7 @@ fn name(workers: &Workers, path: &Path, offset: u64) -> Result<Symbol, Miss> {
     let file = File::open(path).unwrap();
     workers
         .names(Sources::alone(&file), &[offset], ALL, &[offset])
+        .0
         .remove(0)
 }
 
@@ -146,7 +147,7 @@ fn private_and_deleted_files_are_named() {
     let workers = workers(256 << 20, 10);
     let file = File::open(&path).unwrap();
     fs::remove_file(&path).unwrap();
-    let names = workers.names(Sources::alone(&file), &[offset], ALL, &[offset]);
+    let (names, _) = workers.names(Sources::alone(&file), &[offset], ALL, &[offset]);
     assert!(is_leaf(&names[0]) && names[0].as_ref().unwrap().functions[0].source.is_some());
 }
 
@@ -210,6 +211,7 @@ fn readers_that_end_badly_are_replaced() {
         let ask = || {
             workers
                 .names(Sources::alone(&file), &[offset], Detail::default(), &[])
+                .0
                 .remove(0)
         };
         assert!(is_leaf(&ask()));

@@ -12,6 +12,7 @@ use std::{
 use abi::{records::file, samples::StackHash};
 use symbolizer::{Detail, Miss, Sources, Symbol};
 
+use super::cache::{Cache, Key};
 use crate::{
     collected::Collected,
     debug_files::{Finder, Refused, Subject},
@@ -53,14 +54,21 @@ pub(super) struct Found {
     pub(super) refused: Vec<Refused>,
 }
 
+/// What names are found with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Means<'a> {
+    /// The stacks, and the files that they name.
+    pub(super) collected: &'a Collected,
+    /// What is wanted of places that carry weight.
+    pub(super) detail: Detail,
+    pub(super) workers: &'a Workers,
+    pub(super) finder: &'a Finder<'a>,
+    pub(super) cache: &'a Cache,
+}
+
 /// Reads all files that stacks name, several at a time.
-pub(super) fn all(
-    collected: &Collected,
-    detail: Detail,
-    workers: &Workers,
-    finder: &Finder<'_>,
-) -> Vec<Read> {
-    let waiting = Mutex::new(asked_of(collected).into_iter());
+pub(super) fn all(means: &Means<'_>) -> Vec<Read> {
+    let waiting = Mutex::new(asked_of(means.collected).into_iter());
     let next = || lock(&waiting).next();
     let done = Mutex::new(Vec::new());
     let threads = thread::available_parallelism().map_or(1, usize::from);
@@ -68,8 +76,8 @@ pub(super) fn all(
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(asked) = next() {
-                    let found = opened(collected, asked.number)
-                        .map(|file| read(&file, &asked, detail, (collected, workers, finder)));
+                    let found = opened(means.collected, asked.number)
+                        .map(|file| read(&file, &asked, means));
                     let read = Read {
                         number: asked.number,
                         offsets: asked.offsets,
@@ -96,12 +104,14 @@ fn opened(collected: &Collected, number: u32) -> Option<File> {
     }
 }
 
-fn read(
-    file: &File,
-    asked: &Asked,
-    detail: Detail,
-    (collected, workers, finder): (&Collected, &Workers, &Finder<'_>),
-) -> Found {
+fn read(file: &File, asked: &Asked, means: &Means<'_>) -> Found {
+    let Means {
+        collected,
+        detail,
+        workers,
+        finder,
+        cache,
+    } = *means;
     let description = workers.describe(file);
     let build_id = description
         .as_ref()
@@ -124,7 +134,15 @@ fn read(
                 ..Sources::alone(file)
             };
             refused = found.refused;
-            workers.names(sources, &asked.offsets, detail, &asked.detailed)
+            let others = [sources.debug, sources.supplementary, sources.package];
+            let key = Key::of(file, build_id.as_deref(), &others);
+            let wanted = |offset| match asked.detailed.binary_search(&offset) {
+                Ok(_) => detail,
+                Err(_) => Detail::default(),
+            };
+            cache.names(key.as_ref(), &asked.offsets, wanted, |unknown| {
+                workers.names(sources, unknown, detail, &asked.detailed)
+            })
         }
         Err(miss) => vec![Err(*miss); asked.offsets.len()],
     };

@@ -4,7 +4,7 @@
 use std::{
     fs::File,
     os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Sender, channel},
@@ -21,6 +21,7 @@ use super::{
     cost,
 };
 use crate::{
+    cache::folder_of,
     code_files::CodeFile,
     unwind::{
         self,
@@ -144,7 +145,7 @@ struct Unstored {
 fn store_behind() -> Sender<Unstored> {
     let (unstored, tables) = channel::<Unstored>();
     thread::spawn(move || {
-        let cache = Cache::new(cache_folder());
+        let cache = Cache::new(folder_of("unwind"));
         for table in tables {
             let key = Key {
                 build_id: &table.build_id,
@@ -173,7 +174,7 @@ fn cached(file: &File, budget: &Budget, unstored: &Sender<Unstored>) -> Built {
         build_id: &build_id,
         file_bytes,
     };
-    if let Some(rows) = Cache::new(cache_folder()).load(key) {
+    if let Some(rows) = Cache::new(folder_of("unwind")).load(key) {
         return Built::Rows(Arc::new(rows));
     }
     let built = built(file);
@@ -190,17 +191,6 @@ fn cached(file: &File, budget: &Budget, unstored: &Sender<Unstored>) -> Built {
         });
     }
     built
-}
-
-/// Root has the system's folder, everybody else one of their own.
-fn cache_folder() -> PathBuf {
-    // SAFETY: the call has no preconditions.
-    if unsafe { libc::geteuid() } == 0 {
-        return PathBuf::from("/var/cache/timesink/unwind");
-    }
-    let home = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cache")));
-    home.unwrap_or_default().join("timesink/unwind")
 }
 
 fn built(file: &File) -> Built {

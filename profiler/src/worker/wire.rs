@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::io::retry_on_intr;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
@@ -38,12 +39,11 @@ pub(super) fn send(
     if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    let sent = sendmsg(
-        &*socket,
-        &[IoSlice::new(&length.to_ne_bytes())],
-        &mut ancillary,
-        SendFlags::NOSIGNAL,
-    )?;
+    let length = length.to_ne_bytes();
+    let sent = retry_on_intr(|| {
+        let buffers = [IoSlice::new(&length)];
+        sendmsg(&*socket, &buffers, &mut ancillary, SendFlags::NOSIGNAL)
+    })?;
     if sent != LENGTH_BYTES {
         return Err(io::ErrorKind::WriteZero.into());
     }
@@ -57,12 +57,15 @@ pub(super) fn receive<T: DeserializeOwned>(
     let mut length = [0; LENGTH_BYTES];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FILES))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let received = recvmsg(
-        &*socket,
-        &mut [IoSliceMut::new(&mut length)],
-        &mut ancillary,
-        RecvFlags::CMSG_CLOEXEC,
-    )?;
+    let received = retry_on_intr(|| {
+        let mut buffers = [IoSliceMut::new(&mut length)];
+        recvmsg(
+            &*socket,
+            &mut buffers,
+            &mut ancillary,
+            RecvFlags::CMSG_CLOEXEC,
+        )
+    })?;
     let mut files = Vec::new();
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(descriptors) = message {
