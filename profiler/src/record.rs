@@ -146,6 +146,7 @@ pub async fn record(
     session.take_all()?;
     // No table is of use any more, and names are.
     session.collected.files.take_last_copies();
+    session.collected.files.find_late();
     let away = |cpu: u32| {
         let (before, after) = (away_before.get(&cpu), away_after.get(&cpu));
         let times = after.zip(before);
@@ -380,6 +381,7 @@ impl Session {
             }
             self.collected.take_told(told);
         });
+        self.collected.files.part();
         let ring = self.ring.get_mut();
         while let Some(bytes) = ring.next() {
             if let Some(file) = self.collected.take_record(&bytes)
