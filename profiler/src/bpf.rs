@@ -1,6 +1,7 @@
 //! The kernel programs in use: loading, attaching, and reading what they counted.
 
 mod identifier;
+mod images;
 mod waits;
 
 use std::{
@@ -24,7 +25,7 @@ use aya::{
     programs::{PerfEvent, RawTracePoint},
 };
 
-pub use self::identifier::Identifier;
+pub use self::{identifier::Identifier, images::images};
 use crate::tables::{Arrays, TableSizes};
 
 pub use waits::WaitSettings;
@@ -277,6 +278,18 @@ impl Programs {
     pub fn set_vdso_table(&mut self, number: u32) -> Result<()> {
         self.control.vdso_table = number;
         self.tables_changed()
+    }
+
+    /// Says which bits of the moments of samples in JIT code are kept.
+    ///
+    /// # Errors
+    /// Where the map cannot be written.
+    pub fn set_moment_mask(&mut self, mask: u32) -> Result<()> {
+        if self.control.moment_mask == mask {
+            return Ok(());
+        }
+        self.control.moment_mask = mask;
+        self.set_control()
     }
 
     /// The time by which the programs mark tables as used.

@@ -126,6 +126,18 @@ pub struct RecordArgs {
     /// Show each thread below its process
     #[arg(long, help_heading = "Output")]
     pub threads: bool,
+    /// Do not look up inlined functions and source lines: sooner done, and with less memory, where
+    /// programs have much debug information
+    #[arg(long, help_heading = "Output")]
+    pub no_inline: bool,
+    /// Show functions of C++ and Rust without template and generic arguments, parameters and return
+    /// types
+    #[arg(long, help_heading = "Output")]
+    pub short_names: bool,
+    /// Fail, once all is written, where functions without a name ran or waited for more than this
+    /// part of what is shown, in percent
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent, help_heading = "Output")]
+    pub fail_unresolved: Option<f64>,
     /// Tell what is being done, and the whole ledger
     #[arg(short, long, help_heading = "Output")]
     pub verbose: bool,
@@ -219,6 +231,14 @@ fn parse_bytes(text: &str) -> Result<usize, String> {
     }
 }
 
+/// From 0 to 100, with or without a `%`.
+fn parse_percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text);
+    let percent = number.parse().ok();
+    let percent = percent.filter(|percent| (0.0..=100.0).contains(percent));
+    percent.ok_or_else(|| "expected a number from 0 to 100".to_owned())
+}
+
 /// The kernel takes a power of two that is a multiple of its page size.
 fn parse_ring_bytes(text: &str) -> Result<u32, String> {
     match text.parse::<u32>() {
@@ -245,6 +265,16 @@ mod tests {
         assert_eq!(parse_bytes("1G"), Ok(1 << 30));
         for bad in ["", "M", "0M", "5MM", "-1K", "99999999999999999G"] {
             assert!(parse_bytes(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// A part is from 0 to 100.
+    #[test]
+    fn parts_are_in_percent() {
+        assert_eq!(parse_percent("2.5"), Ok(2.5));
+        assert_eq!(parse_percent("0%"), Ok(0.0));
+        for bad in ["", "%", "-1", "101", "nan", "inf", "1%%"] {
+            assert!(parse_percent(bad).is_err(), "{bad}");
         }
     }
 

@@ -1,9 +1,6 @@
 //! From what was recorded to a profile.
 
-use std::{
-    thread,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::time::{Duration, UNIX_EPOCH};
 
 use output::{Format, Meta, Profile};
 use symbolizer::Detail;
@@ -14,16 +11,13 @@ use crate::{
     columns::Columns,
     debug_files::{Debuginfod, Finder},
     ledger::{Ledgers, wait_account},
+    names::Means,
     outputs::Outputs,
     record::Recorded,
     resolve::{Resolved, add_lost, lost_samples, resolve},
     sampling::Sampling,
     waiting::Rules,
-    worker::{Limits, Workers},
 };
-
-/// How long a reader may take over one file.
-const READ_TIME: Duration = Duration::from_secs(10);
 
 /// The profile of a recording, and how it came to be.
 #[must_use]
@@ -38,27 +32,25 @@ pub fn profile<'a>(
     profile.fold_by(&columns.folded());
     profile.period = events.first().and_then(|(sampling, _)| sampling.period());
     profile.by_thread = args.threads;
+    profile.short_names = args.short_names;
     let detail = Detail {
-        lines: outputs.has(Format::Pprof),
-        inlines: false,
+        // The line of an inlined function would be told of the function around it.
+        lines: outputs.has(Format::Pprof) && !args.no_inline,
+        inlines: !args.no_inline,
     };
     let rules = Rules {
         hide_idle: args.hide_idle,
         shortest: args.min_block.unwrap_or_default(),
         duration: recorded.duration,
     };
-    let workers = Workers::new(limits(args));
     let servers = args.debuginfod.then(Debuginfod::of_system);
-    let finder = Finder::new(&workers, servers.and_then(Result::ok));
-    let resolved = resolve(
-        &recorded.collected,
-        &mut profile,
+    let finder = Finder::new(&*recorded.workers, servers.and_then(Result::ok));
+    let means = Means {
         detail,
-        &columns,
-        rules,
-        &workers,
-        &finder,
-    );
+        workers: &recorded.workers,
+        finder: &finder,
+    };
+    let resolved = resolve(&recorded.collected, &mut profile, &means, &columns, rules);
     for (number, (sampling, account)) in events.iter().enumerate() {
         let period = sampling.fixed_period().unwrap_or(0);
         for (cause, samples) in account.lost_of_target() {
@@ -73,16 +65,10 @@ pub fn profile<'a>(
     }
     let ledgers = Ledgers::of(recorded, &resolved);
     profile.ledger = ledgers.whole();
-    (profile, resolved, ledgers)
-}
-
-/// What each of the readers may take, of which there are as many as CPUs.
-fn limits(args: &RecordArgs) -> Limits {
-    let readers = thread::available_parallelism().map_or(1, usize::from);
-    Limits {
-        memory_bytes: (args.symbol_memory / readers) as u64,
-        time: READ_TIME,
+    for line in resolved.unresolved.table(true).lines() {
+        profile.comment(line);
     }
+    (profile, resolved, ledgers)
 }
 
 /// What was sampled on, in words.

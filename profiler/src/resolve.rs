@@ -2,16 +2,14 @@
 
 use abi::samples::SampleCount;
 use output::{FrameId, Labels, Profile};
-use symbolizer::Detail;
 
 use crate::{
     collected::Collected,
     columns::Columns,
-    debug_files::Finder,
-    names::{Names, Reading, comm},
+    names::{Means, Names, Reading, Whose, comm},
     stacks::{Findings, Halves, Stacks},
+    unresolved::Unresolved,
     waiting::{self, Rules, Waiting},
-    worker::Workers,
 };
 
 /// What was put into the profile.
@@ -19,6 +17,8 @@ use crate::{
 pub struct Resolved<'a> {
     /// What was found out about the stacks on the way.
     pub findings: Findings,
+    /// What has no name.
+    pub unresolved: Unresolved,
     /// How names were found.
     pub reading: Reading,
     /// The waits, with their causes.
@@ -31,13 +31,11 @@ pub struct Resolved<'a> {
 pub fn resolve<'a>(
     collected: &'a Collected,
     profile: &mut Profile,
-    detail: Detail,
+    means: &Means<'_>,
     columns: &Columns<'_>,
     rules: Rules,
-    workers: &Workers,
-    finder: &Finder<'_>,
 ) -> Resolved<'a> {
-    let mut names = Names::look_up(collected, profile, detail, workers, finder);
+    let mut names = Names::look_up(collected, profile, means);
     let words = std::mem::take(&mut names.words);
     let mut stacks = Stacks::new(collected, names, profile);
     let root = columns.is_wall().then(|| profile.synthetic("[on-CPU]"));
@@ -50,6 +48,7 @@ pub fn resolve<'a>(
     waiting::add(&waiting, &mut stacks, profile, columns);
     profile.main_mapping = stacks.main_mapping();
     Resolved {
+        unresolved: Unresolved::of(profile, &stacks.findings.nameless_frames),
         reading: stacks.names.reading,
         findings: stacks.findings,
         waiting,
@@ -70,6 +69,7 @@ fn add_samples(
             kernel: key.kernel,
             event: key.event,
             samples: count.samples,
+            whose: Whose::of_sample(collected, key),
         };
         let mut frames = Vec::from_iter(root);
         stacks.push(profile, halves, &mut frames);

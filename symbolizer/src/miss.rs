@@ -45,11 +45,25 @@ pub enum Miss {
     /// `/proc/kallsyms` shows zeros to this process.
     #[error("the kernel hides its addresses; run as root or set kernel.kptr_restrict to 0")]
     KernelAddressesHidden,
+    /// A JIT's map was read and has no such code.
+    #[error("the JIT's map lists no code at the address")]
+    NotInJitMap,
+    /// A JIT's map was read up to a bound, and has no such code as far as that.
+    #[error(
+        "the JIT's map is too long to be read to its end, and lists no code at the address before"
+    )]
+    JitMapTooLong,
+    /// The sizes in a jitdump contradict themselves.
+    #[error("the jitdump is damaged before it lists code at the address")]
+    JitMapDamaged,
+    /// A jitdump of another version or byte order.
+    #[error("the jitdump is of another version or byte order")]
+    JitMapForeign,
 }
 
 impl Miss {
     /// Every reason, for counters and their documentation.
-    pub const ALL: [Miss; 13] = [
+    pub const ALL: [Miss; 17] = [
         Miss::NoSymbols,
         Miss::NotCovered,
         Miss::InvalidOffset,
@@ -63,6 +77,10 @@ impl Miss {
         Miss::CutShort,
         Miss::ReaderDied,
         Miss::KernelAddressesHidden,
+        Miss::NotInJitMap,
+        Miss::JitMapTooLong,
+        Miss::JitMapDamaged,
+        Miss::JitMapForeign,
     ];
 
     /// A short name that stays the same from version to version.
@@ -81,6 +99,10 @@ impl Miss {
             Miss::CutShort => "cut-short",
             Miss::ReaderDied => "reader-died",
             Miss::KernelAddressesHidden => "kernel-addresses-hidden",
+            Miss::NotInJitMap => "not-in-jit-map",
+            Miss::JitMapTooLong => "jit-map-too-long",
+            Miss::JitMapDamaged => "jit-map-damaged",
+            Miss::JitMapForeign => "jit-map-foreign",
         }
     }
 }

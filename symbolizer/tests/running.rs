@@ -36,7 +36,7 @@ fn kernel_address(function: &str) -> Option<u64> {
 /// hidden addresses say that they are hidden.
 #[test]
 fn kernel_function() {
-    let kernel = KernelNames::new();
+    let kernel = KernelNames::read();
     let Some(address) = kernel_address("vfs_read") else {
         assert_eq!(
             kernel.resolve(&[1 << 63]),

@@ -10,13 +10,16 @@ use std::{
 };
 
 use abi::{records::file, samples::StackHash};
-use symbolizer::{Detail, Miss, Sources, Symbol};
+use symbolizer::{Detail, Miss, Sources, SplitUnit, Symbol};
 
-use super::cache::{Cache, Key};
+use super::{
+    Means,
+    cache::{Cache, Key},
+};
 use crate::{
     collected::Collected,
-    debug_files::{Finder, Refused, Subject},
-    worker::Workers,
+    debug_files::{Refused, Subject},
+    files::Files,
 };
 
 /// A place is looked up in debug information where it has at least this share of all samples, or of
@@ -54,21 +57,10 @@ pub(super) struct Found {
     pub(super) refused: Vec<Refused>,
 }
 
-/// What names are found with.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Means<'a> {
-    /// The stacks, and the files that they name.
-    pub(super) collected: &'a Collected,
-    /// What is wanted of places that carry weight.
-    pub(super) detail: Detail,
-    pub(super) workers: &'a Workers,
-    pub(super) finder: &'a Finder<'a>,
-    pub(super) cache: &'a Cache,
-}
-
 /// Reads all files that stacks name, several at a time.
-pub(super) fn all(means: &Means<'_>) -> Vec<Read> {
-    let waiting = Mutex::new(asked_of(means.collected).into_iter());
+pub(super) fn all(collected: &Collected, means: &Means<'_>, cache: &Cache) -> Vec<Read> {
+    let files = &collected.files;
+    let waiting = Mutex::new(asked_of(collected).into_iter());
     let next = || lock(&waiting).next();
     let done = Mutex::new(Vec::new());
     let threads = thread::available_parallelism().map_or(1, usize::from);
@@ -76,8 +68,8 @@ pub(super) fn all(means: &Means<'_>) -> Vec<Read> {
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(asked) = next() {
-                    let found = opened(means.collected, asked.number)
-                        .map(|file| read(&file, &asked, means));
+                    let found = opened(files, asked.number)
+                        .map(|file| read(&file, &asked, files, means, cache));
                     let read = Read {
                         number: asked.number,
                         offsets: asked.offsets,
@@ -97,22 +89,15 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn opened(collected: &Collected, number: u32) -> Option<File> {
+fn opened(files: &Files, number: u32) -> Option<File> {
     match number {
         file::VDSO => symbolizer::vdso_file(),
-        _ => collected.files.open(number),
+        _ => files.open(number),
     }
 }
 
-fn read(file: &File, asked: &Asked, means: &Means<'_>) -> Found {
-    let Means {
-        collected,
-        detail,
-        workers,
-        finder,
-        cache,
-    } = *means;
-    let description = workers.describe(file);
+fn read(file: &File, asked: &Asked, files: &Files, means: &Means<'_>, cache: &Cache) -> Found {
+    let description = means.workers.describe(file);
     let build_id = description
         .as_ref()
         .ok()
@@ -120,13 +105,15 @@ fn read(file: &File, asked: &Asked, means: &Means<'_>) -> Found {
     let mut refused = Vec::new();
     let names = match &description {
         Ok(description) => {
-            let known = collected.files.get(asked.number);
-            let found = finder.find(&Subject {
+            let known = files.get(asked.number);
+            let root = files.root(asked.number);
+            let subject = Subject {
                 file,
                 description,
                 path: known.map_or(Path::new(""), |known| &known.path),
-                root: collected.files.root(asked.number).as_deref(),
-            });
+                root: root.as_deref(),
+            };
+            let found = means.finder.find(&subject);
             let sources = Sources {
                 debug: found.debug.as_ref().map(|(debug, _)| debug),
                 supplementary: found.common.as_ref(),
@@ -137,11 +124,24 @@ fn read(file: &File, asked: &Asked, means: &Means<'_>) -> Found {
             let others = [sources.debug, sources.supplementary, sources.package];
             let key = Key::of(file, build_id.as_deref(), &others);
             let wanted = |offset| match asked.detailed.binary_search(&offset) {
-                Ok(_) => detail,
+                Ok(_) => means.detail,
                 Err(_) => Detail::default(),
             };
             cache.names(key.as_ref(), &asked.offsets, wanted, |unknown| {
-                workers.names(sources, unknown, detail, &asked.detailed)
+                let look_up = |units| {
+                    let sources = Sources { units, ..sources };
+                    let (workers, detailed) = (means.workers, &asked.detailed);
+                    workers.names(sources, unknown, means.detail, detailed)
+                };
+                let (mut names, mut detail) = look_up(&[]);
+                let units = split_units(&subject, means, &names.lacking, &mut refused);
+                if !units.is_empty() {
+                    (names, detail) = look_up(&units);
+                }
+                // The next time there may be what lacks.
+                let is_whole = names.lacking.is_empty();
+                let detail = if is_whole { detail } else { Detail::default() };
+                (names.answers, detail)
             })
         }
         Err(miss) => vec![Err(*miss); asked.offsets.len()],
@@ -152,6 +152,23 @@ fn read(file: &File, asked: &Asked, means: &Means<'_>) -> Found {
         size_bytes: file.metadata().map_or(0, |data| data.len()),
         refused,
     }
+}
+
+/// The files of split DWARF that lack, as far as they can be found.
+fn split_units(
+    subject: &Subject<'_>,
+    means: &Means<'_>,
+    lacking: &[SplitUnit],
+    refused: &mut Vec<Refused>,
+) -> Vec<File> {
+    let mut units = Vec::new();
+    for unit in lacking {
+        match means.finder.split_unit(subject, &unit.folder, &unit.name) {
+            Ok(file) => units.push(file),
+            Err(why) => refused.extend(why),
+        }
+    }
+    units
 }
 
 /// The distinct offsets of each file, those of the most first.

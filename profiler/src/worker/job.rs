@@ -3,10 +3,14 @@
 use std::fs::File;
 
 use serde::{Deserialize, Serialize};
-use symbolizer::{Description, Detail, Miss, Sources, Symbol};
+use symbolizer::{Description, Detail, JitNames, Miss, Names, Sources};
 
-/// The most files that come with one job.
-pub(super) const MAX_FILES: usize = 4;
+use crate::{jit::Kind, unwind::cache::Key};
+
+/// The most files that come with one job; the kernel takes 253 in a message.
+pub(super) const MAX_FILES: usize = 4 + MAX_UNITS;
+/// The most `.dwo` files that come with one job.
+pub(super) const MAX_UNITS: usize = 192;
 
 /// Something to do with files that come with it, in the order in which they are named.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +30,24 @@ pub enum Job {
         /// Which files come with that which runs.
         given: Given,
     },
+    /// [`symbolizer::perf_map`] or [`symbolizer::jitdump`]
+    JitNames {
+        /// Which of them.
+        kind: Kind,
+        /// In ascending order.
+        addresses: Vec<u64>,
+    },
+    /// What it takes to build the unwind table.
+    TableCost,
+    /// The unwind table.
+    Table,
+}
+
+impl Job {
+    /// Whether files are opened once more to do it.
+    pub(super) const fn opens_files(&self) -> bool {
+        matches!(self, Self::Names { .. })
+    }
 }
 
 /// What a job gave.
@@ -36,12 +58,33 @@ pub enum Answer {
     /// Of [`Job::Checksum`].
     Checksum(Option<u32>),
     /// Of [`Job::Names`].
-    Names(Vec<Result<Symbol, Miss>>),
+    Names(Names),
+    /// Of [`Job::JitNames`].
+    JitNames(JitNames),
+    /// Of [`Job::TableCost`].
+    TableCost(TableCost),
+    /// Of [`Job::Table`]: as it is cached, under [`TABLE_KEY`], or why there is none.
+    Table(Result<Vec<u8>, String>),
     /// There were not the files that the job names.
     Nothing,
 }
 
-/// Which files follow the one that runs, in this order.
+/// What is known of an unwind table before it is built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableCost {
+    /// The most memory that building takes at a time.
+    pub bytes: usize,
+    /// The file's build id.
+    pub build_id: Option<Vec<u8>>,
+}
+
+/// A table that is on its way has no other name.
+pub(super) const TABLE_KEY: Key<'static> = Key {
+    build_id: &[],
+    file_bytes: 0,
+};
+
+/// Which files follow the one that runs, in this order; what comes behind them are `.dwo` files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Given {
     debug: bool,
@@ -60,7 +103,8 @@ impl Given {
         };
         let files = [sources.main]
             .into_iter()
-            .chain(others.into_iter().flatten());
+            .chain(others.into_iter().flatten())
+            .chain(sources.units.iter().take(MAX_UNITS));
         (given, files.collect())
     }
 
@@ -68,12 +112,13 @@ impl Given {
     pub(super) fn sources(self, files: &[File], decompressed_bytes: u64) -> Option<Sources<'_>> {
         let (main, others) = files.split_first()?;
         let mut others = others.iter();
-        let mut next = |is_given: bool| is_given.then(|| others.next());
+        let mut next = |is_given: bool| is_given.then(|| others.next()).flatten();
         Some(Sources {
             main,
-            debug: next(self.debug).flatten(),
-            supplementary: next(self.supplementary).flatten(),
-            package: next(self.package).flatten(),
+            debug: next(self.debug),
+            supplementary: next(self.supplementary),
+            package: next(self.package),
+            units: others.as_slice(),
             decompressed_bytes,
         })
     }
@@ -87,19 +132,20 @@ mod tests {
     #[test]
     fn files_keep_their_places() {
         let file = || tempfile::tempfile().unwrap();
-        let (main, debug, package) = (file(), file(), file());
+        let (main, debug, package, units) = (file(), file(), file(), [file(), file()]);
         let sources = Sources {
             debug: Some(&debug),
             package: Some(&package),
+            units: &units,
             ..Sources::alone(&main)
         };
         let (given, files) = Given::of(sources);
-        assert_eq!(files.len(), 3);
+        assert_eq!(files.len(), 5);
         let received: Vec<File> = files.iter().map(|file| file.try_clone().unwrap()).collect();
         let found = given.sources(&received, 0).unwrap();
         assert!(std::ptr::eq(found.debug.unwrap(), &raw const received[1]));
         assert!(std::ptr::eq(found.package.unwrap(), &raw const received[2]));
-        assert!(found.supplementary.is_none());
+        assert!(found.supplementary.is_none() && found.units.len() == 2);
         assert!(given.sources(&[], 0).is_none());
     }
 }
