@@ -164,6 +164,7 @@ pub async fn record(
     session.take_all()?;
     // No table is of use any more, and names are.
     session.collected.files.take_last_copies();
+    session.collected.files.find_late();
     // While the programs are loaded: they have frames in the stacks.
     session.collected.kernel_code.end();
     session.collected.jit.finish(monotonic_ns());
@@ -423,6 +424,7 @@ impl Session {
             }
             self.collected.take_told(told);
         });
+        self.collected.files.part();
         let now_ns = monotonic_ns();
         self.collected.jit.collect(now_ns);
         let ring = self.ring.get_mut();
