@@ -41,8 +41,8 @@ const fn of_miss(miss: Miss) -> &'static str {
         }
         Miss::CutShort => "the file was being written: record once it stays as it is",
         Miss::KernelAddressesHidden => {
-            "`/proc/kallsyms` shows zeros: `sysctl kernel.kptr_restrict=1`, and run as root or with \
-             CAP_SYSLOG"
+            "run timesink as root or with CAP_SYSLOG; where it has that, `sysctl \
+             kernel.kptr_restrict=1`"
         }
     }
 }
