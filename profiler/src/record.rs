@@ -145,8 +145,10 @@ pub async fn record(
     });
     let away_after = away()?;
     session.take_all()?;
-    // While the programs are loaded: they have frames in the stacks.
-    session.collected.kernel_code.end();
+    if !session.collected.kernel.is_empty() {
+        // While the programs are loaded: they have frames in the stacks.
+        session.collected.kernel_code.end();
+    }
     let away = |cpu: u32| {
         let (before, after) = (away_before.get(&cpu), away_after.get(&cpu));
         let times = after.zip(before);
