@@ -271,8 +271,8 @@ fn store(scratch: &mut Scratch, place: &Place) {
     if index >= MAX_USER_FRAMES {
         return;
     }
-    if place.file < file::ANONYMOUS {
-        count_miss(scratch.event, place.file);
+    if place.file <= file::ANONYMOUS {
+        without_file(scratch, place.file);
     }
     let is_return = scratch.is_return;
     let offset = place.offset + u64::from(is_return);
@@ -286,6 +286,16 @@ fn store(scratch: &mut Scratch, place: &Place) {
         offset,
     };
     scratch.user.header.frames = index as u32 + 1;
+}
+
+/// Takes in that a frame has no file.
+#[inline(always)]
+fn without_file(scratch: &mut Scratch, file: u32) {
+    if file == file::ANONYMOUS {
+        scratch.has_anonymous = 1;
+    } else {
+        count_miss(scratch.event, file);
+    }
 }
 
 #[inline(never)]

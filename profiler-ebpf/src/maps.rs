@@ -93,6 +93,8 @@ pub(crate) struct Scratch {
     pub(crate) leaf: [u64; LEAF_REGISTERS],
     /// A [`abi::reasons::StackEnd`].
     pub(crate) end: u32,
+    /// 1 where a frame of the user stack lies in memory without a file.
+    pub(crate) has_anonymous: u32,
     pub(crate) hash: StackHash,
     /// The running thread's memory map, an `mm_struct`.
     pub(crate) mm: u64,

@@ -4,7 +4,7 @@ use abi::{
     COMM_BYTES, MAX_EVENTS, MAX_KERNEL_FRAMES,
     reasons::{Outcome, StackEnd, VERDICTS, Verdict},
     records::kind,
-    samples::{SampleCount, SampleKey, StackHash},
+    samples::{MOMENT_SHIFT, SampleCount, SampleKey, StackHash},
     unwind::Registers,
 };
 use aya_ebpf::{
@@ -12,7 +12,7 @@ use aya_ebpf::{
     bindings::{BPF_NOEXIST, bpf_perf_event_data},
     helpers::{
         bpf_get_current_pid_tgid,
-        generated::{bpf_get_attach_cookie, bpf_get_stack},
+        generated::{bpf_get_attach_cookie, bpf_get_stack, bpf_ktime_get_ns},
     },
     maps::HashMap,
     programs::PerfEventContext,
@@ -83,12 +83,24 @@ fn count(ctx: &PerfEventContext, scratch: &mut Scratch) -> Outcome {
         }
     };
     user_stack(scratch, leaf, Own);
+    scratch.key.moment = moment(scratch);
     // SAFETY: the context is valid for the program's run; volatile keeps it one plain load.
     let period = unsafe {
         let data = ctx.as_ptr().cast::<bpf_perf_event_data>();
         (&raw const (*data).sample_period).read_volatile()
     };
     add(scratch, period)
+}
+
+/// The moment of a sample whose names depend on it.
+#[inline(always)]
+fn moment(scratch: &Scratch) -> u32 {
+    if scratch.has_anonymous == 0 || scratch.key.user == StackHash::NONE {
+        return 0;
+    }
+    // SAFETY: the helper has no preconditions.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    (now_ns >> MOMENT_SHIFT) as u32 & control().moment_mask
 }
 
 /// The names that the thread and its process have at this moment.
@@ -119,6 +131,7 @@ pub(crate) fn user_stack(
 ) {
     scratch.hash = StackHash::seeded(config!(hash_seed));
     scratch.user.header.frames = 0;
+    scratch.has_anonymous = 0;
     match leaf {
         Ok(leaf) => frames::walk(scratch, leaf, memory),
         Err(end) => scratch.end = end as u32,
@@ -132,6 +145,7 @@ pub(crate) fn user_stack(
     scratch.user.header.kind = kind::USER_STACK;
     scratch.user.header.hash = hash;
     scratch.user.header.end = scratch.end;
+    scratch.user.header.pid = scratch.key.pid;
     scratch.key.user = hash;
 }
 

@@ -280,6 +280,18 @@ impl Programs {
         self.tables_changed()
     }
 
+    /// Says which bits of the moments of samples in JIT code are kept.
+    ///
+    /// # Errors
+    /// Where the map cannot be written.
+    pub fn set_moment_mask(&mut self, mask: u32) -> Result<()> {
+        if self.control.moment_mask == mask {
+            return Ok(());
+        }
+        self.control.moment_mask = mask;
+        self.set_control()
+    }
+
     /// The time by which the programs mark tables as used.
     #[must_use]
     pub fn epoch(&self) -> u32 {

@@ -21,6 +21,12 @@ pub enum Command {
     Record(Box<RecordArgs>),
     /// Tell whether this machine lets timesink record, and how to mend what does not
     Doctor(DoctorArgs),
+    /// Copy standard input, a file that may never be read to its end, to standard output
+    #[command(name = crate::copies::SUBCOMMAND, hide = true)]
+    CopyFile {
+        /// The inode of the file
+        inode: u64,
+    },
 }
 
 /// `timesink doctor`
@@ -113,6 +119,10 @@ pub struct RecordArgs {
     /// The format of every output, whatever its extension
     #[arg(long, value_name = "FORMAT", value_parser = Format::names(), help_heading = "Output")]
     pub format: Option<String>,
+    /// Ask the servers of DEBUGINFOD_URLS for the symbols of programs that have none; they are told
+    /// the build ids of these
+    #[arg(long, help_heading = "Symbols")]
+    pub debuginfod: bool,
     /// Show each thread below its process
     #[arg(long, help_heading = "Output")]
     pub threads: bool,

@@ -1,9 +1,13 @@
 //! All that the kernel sent in one recording, within bounds.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use abi::{
-    records::UserFrame,
+    records::{UserFrame, file},
     samples::{SampleCount, SampleKey, StackHash},
     waits::{ThreadTimes, WaitCount, WaitKey, Waker},
 };
@@ -13,7 +17,9 @@ use crate::{
     decode::{self, Record, Stack},
     files::Files,
     identity::Identify,
+    jit::JitMaps,
     kernel_code::KernelCode,
+    moments::Moments,
     sideband::Told,
 };
 
@@ -30,6 +36,8 @@ pub struct Bounds {
     pub wakers: usize,
     /// Bytes of distinct stacks.
     pub stack_bytes: usize,
+    /// Counts with a moment of their own.
+    pub moments: usize,
 }
 
 impl Default for Bounds {
@@ -40,6 +48,7 @@ impl Default for Bounds {
             threads: 1 << 20,
             wakers: 1 << 18,
             stack_bytes: 256 << 20,
+            moments: 1 << 18,
         }
     }
 }
@@ -75,8 +84,14 @@ pub struct Collected {
     pub stacks_dropped: u64,
     /// Records of the side-band that found no room.
     pub sideband_lost: u64,
+    /// What the moments of counts mean.
+    pub moments: Moments,
+    /// The maps of JITs.
+    pub jit: JitMaps,
     bounds: Bounds,
     stack_bytes: usize,
+    /// Counts with a moment of their own.
+    momentary: usize,
 }
 
 impl Collected {
@@ -98,15 +113,21 @@ impl Collected {
             overflow: HashMap::new(),
             stacks_dropped: 0,
             sideband_lost: 0,
+            moments: Moments::since(0),
+            jit: JitMaps::since(SystemTime::UNIX_EPOCH),
             bounds,
             stack_bytes: 0,
+            momentary: 0,
         }
     }
 
     /// Takes in the bytes of one record of the ring, and gives the file that it tells of.
-    pub fn take_record(&mut self, bytes: &[u8]) -> Option<CodeFile> {
+    pub fn take_record(&mut self, bytes: &[u8], now_ns: u64) -> Option<CodeFile> {
         match decode::record(bytes) {
-            Some(Record::UserStack(hash, stack)) => {
+            Some(Record::UserStack(hash, stack, pid)) => {
+                if has_anonymous(&stack) {
+                    self.jit.see(pid, now_ns);
+                }
                 let room = self.bounds.stack_bytes - self.stack_bytes;
                 let kept = keep(&mut self.user, hash, stack, room);
                 self.stack_bytes += kept.unwrap_or(0);
@@ -135,8 +156,16 @@ impl Collected {
     /// Takes in a record of the side-band.
     pub fn take_told(&mut self, told: Told) {
         match told {
-            Told::Mapped { identity, path, .. } => self.files.mapped(identity, path),
             Told::KernelCode(image) => self.kernel_code.take(image),
+            Told::Mapped {
+                pid,
+                identity,
+                path,
+            } => {
+                self.jit.mapped(pid, &path);
+                self.files.mapped(identity, path);
+            }
+            Told::Executed { pid, time_ns } => self.jit.executed(pid, time_ns),
             Told::Lost(records) => self.sideband_lost += records,
         }
     }
@@ -153,14 +182,42 @@ impl Collected {
     }
 
     /// Adds what the kernel counted since the last time.
-    pub fn take_counts(&mut self, counts: impl IntoIterator<Item = (SampleKey, SampleCount)>) {
-        for (key, count) in counts {
+    pub fn take_counts(
+        &mut self,
+        counts: impl IntoIterator<Item = (SampleKey, SampleCount)>,
+        now_ns: u64,
+    ) {
+        for (mut key, count) in counts {
+            if key.moment != 0 {
+                self.jit.see(key.pid, now_ns);
+                key.moment = self.moments.of_kernel(key.moment, now_ns);
+                let is_new = !self.counts.contains_key(&key);
+                self.momentary += usize::from(is_new && key.moment != 0);
+            }
             let total = if self.counts.len() < self.bounds.counts || self.counts.contains_key(&key)
             {
                 self.counts.entry(key).or_default()
             } else {
                 self.overflow.entry(key.event).or_default()
             };
+            total.samples += count.samples;
+            total.weight += count.weight;
+        }
+        while self.momentary > self.bounds.moments {
+            self.coarsen();
+        }
+    }
+
+    /// Has samples of JIT code share counts with others of about the same time.
+    pub fn coarsen(&mut self) {
+        self.moments.coarsen();
+        self.momentary = 0;
+        for (key, count) in std::mem::take(&mut self.counts) {
+            let moment = self.moments.coarse(key.moment);
+            let total = self.counts.entry(SampleKey { moment, ..key });
+            let is_new = matches!(total, Entry::Vacant(_));
+            self.momentary += usize::from(is_new && moment != 0);
+            let total = total.or_default();
             total.samples += count.samples;
             total.weight += count.weight;
         }
@@ -185,6 +242,12 @@ impl Collected {
         (user == StackHash::NONE || self.user.contains_key(&user))
             && (kernel == StackHash::NONE || self.kernel.contains_key(&kernel))
     }
+}
+
+/// Whether a frame lies in memory without a file, as a JIT's code does.
+fn has_anonymous(stack: &Stack<UserFrame>) -> bool {
+    let mut frames = stack.frames.iter();
+    frames.any(|frame| frame.file == file::ANONYMOUS)
 }
 
 /// Keeps a stack and tells the bytes that it takes, or `None` where they are more than `room`.
@@ -220,7 +283,7 @@ mod tests {
             thread: [0; 16],
             process: [0; 16],
             event: 0,
-            padding: 0,
+            moment: 0,
         }
     }
 
@@ -236,7 +299,7 @@ mod tests {
             samples: 1,
             weight: 10,
         };
-        collected.take_counts([1, 2, 3, 1, 4].map(|tid| (key(tid), one)));
+        collected.take_counts([1, 2, 3, 1, 4].map(|tid| (key(tid), one)), 0);
         assert_eq!(collected.counts[&key(1)].samples, 2);
         assert_eq!(collected.counts.len(), 2);
         assert_eq!(collected.overflow[&0].samples, 2);
@@ -288,7 +351,7 @@ mod tests {
         for hash in 1..=3u32 {
             let words = [kind::KERNEL_STACK, 1, hash, 0, 0, 0, 0, 0, 7, 0];
             let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-            collected.take_record(&bytes);
+            collected.take_record(&bytes, 0);
         }
         let kept = collected.kernel.len();
         assert!(kept > 0 && collected.stacks_dropped == 3 - kept as u64);
@@ -299,5 +362,33 @@ mod tests {
         };
         assert!(!collected.has_stacks(lost.user, lost.kernel));
         assert!(collected.has_stacks(StackHash::NONE, StackHash::NONE));
+    }
+
+    /// Samples of JIT code that become too many share counts, and none is lost.
+    #[test]
+    fn moments_are_bounded_and_add_up() {
+        let bounds = Bounds {
+            moments: 10,
+            ..Bounds::default()
+        };
+        let mut collected = Collected::within(bounds, Arc::new(ByStat));
+        let one = SampleCount {
+            samples: 1,
+            weight: 10,
+        };
+        let second = 1 << 14;
+        let samples = (1..=100).map(|moment| SampleKey {
+            moment: moment * 40,
+            ..key(1)
+        });
+        let others = (0..5).map(key);
+        let all = samples.chain(others).map(|key| (key, one));
+        collected.take_counts(all, (2 * second) << abi::samples::MOMENT_SHIFT);
+        let momentary = collected.counts.keys().filter(|key| key.moment != 0);
+        let momentary = momentary.count();
+        assert!((2..=10).contains(&momentary), "{momentary}");
+        let samples: u64 = collected.counts.values().map(|count| count.samples).sum();
+        assert_eq!(samples, 105);
+        assert!(collected.overflow.is_empty());
     }
 }

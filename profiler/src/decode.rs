@@ -10,8 +10,8 @@ use abi::{
 /// A record of the ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
-    /// A user stack, leaf first.
-    UserStack(StackHash, Stack<UserFrame>),
+    /// A user stack, leaf first, and the process in which it was met.
+    UserStack(StackHash, Stack<UserFrame>, u32),
     /// A kernel stack, leaf first.
     KernelStack(StackHash, Stack<u64>),
     /// A file seen for the first time.
@@ -46,7 +46,8 @@ pub fn record(bytes: &[u8]) -> Option<Record> {
                     })
                 })
                 .collect::<Option<_>>()?;
-            Some(Record::UserStack(hash, Stack { frames, end }))
+            let pid = word(bytes, 28)?;
+            Some(Record::UserStack(hash, Stack { frames, end }, pid))
         }
         kind::KERNEL_STACK => {
             let (hash, end, frames) = stack(bytes, size_of::<u64>())?;
@@ -150,7 +151,7 @@ mod tests {
 
     /// A user stack of one frame, as the kernel lays it out.
     fn user_stack() -> Vec<u8> {
-        let words: [u32; 12] = [kind::USER_STACK, 1, 7, 0, 8, 0, 1, 0, 16, 1, 0x40, 0];
+        let words: [u32; 12] = [kind::USER_STACK, 1, 7, 0, 8, 0, 1, 99, 16, 1, 0x40, 0];
         words.iter().flat_map(|word| word.to_ne_bytes()).collect()
     }
 
@@ -166,7 +167,10 @@ mod tests {
             end: 1,
         };
         let hash = StackHash { low: 7, high: 8 };
-        assert_eq!(record(&user_stack()), Some(Record::UserStack(hash, stack)));
+        assert_eq!(
+            record(&user_stack()),
+            Some(Record::UserStack(hash, stack, 99))
+        );
         assert_eq!(frame.lookup_offset(), 0x3f);
     }
 

@@ -118,6 +118,19 @@ fn notes(recorded: &Recorded, findings: &Findings, reading: &Reading) -> Ledger 
         "records of mapped files and BPF programs that found no room; what only short-lived processes map may lack names",
     );
     note(
+        "processes with a JIT dropped",
+        collected.jit.dropped,
+        "sights of processes with a JIT beyond the bound on them, whose maps were not looked for",
+    );
+    note(
+        "times of JIT code coarser",
+        match collected.moments.mask() {
+            u32::MAX => 0,
+            _ => collected.moments.granule_ms(),
+        },
+        "milliseconds within which functions that shared an address are not told apart: there were too many samples to keep the time of each",
+    );
+    note(
         "unwind tables",
         tables.loaded,
         "tables of files in the kernel when the recording stopped",

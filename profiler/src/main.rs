@@ -7,6 +7,8 @@ use clap::Parser;
 use profiler::{
     cli::{Cli, Command, RecordArgs},
     command::exit_code,
+    copies::copy_file,
+    debug_files::Debuginfod,
     doctor,
     finish::finish,
     limits::return_freed_memory,
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Record(args) => run(*args),
         Command::Doctor(args) => doctor::run(&args).map(|can_record| u8::from(!can_record)),
+        Command::CopyFile { inode } => copy_file(inode).map(|()| 0).map_err(Into::into),
     };
     match done {
         Ok(status) => ExitCode::from(status),
@@ -53,6 +56,9 @@ fn read_for_another() -> Option<ExitCode> {
 fn run(args: RecordArgs) -> Result<u8> {
     doctor::require_privileges()?;
     let outputs = Outputs::check(&args)?;
+    if args.debuginfod {
+        Debuginfod::of_system().map_err(anyhow::Error::msg)?;
+    }
     return_freed_memory();
     let mut report = Report::new(args.verbose);
     let runtime = tokio::runtime::Builder::new_current_thread()

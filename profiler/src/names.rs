@@ -3,10 +3,13 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
 };
 
-use abi::records::{UserFrame, file};
+use abi::{
+    records::{UserFrame, file},
+    samples::{SampleKey, StackHash},
+};
 use output::{Frame, FrameId, FrameKind, Function, Line, Mapping, MappingId, MappingKind, Profile};
 use symbolizer::{Detail, Miss, Symbol};
 
@@ -15,6 +18,8 @@ mod read;
 
 use crate::{
     collected::Collected,
+    debug_files::Finder,
+    jit::{Addresses, JitPlaces, Unlisted},
     worker::{Lost, Workers},
 };
 use cache::Cache;
@@ -43,8 +48,14 @@ const ENTRIES: &[&str] = &[
 pub enum Nameless {
     /// In no mapping, or in one that could not be read or numbered; the programs count which.
     NoFile,
-    /// In memory without a file.
+    /// In memory without a file, and nothing lists code there.
     Anonymous,
+    /// In memory without a file, and the JIT's map is not used.
+    JitMapRefused,
+    /// In memory without a file, of a process that was gone before its JIT's map was found.
+    JitMapGone,
+    /// In memory without a file, of a process that ran several programs.
+    JitMapOfOtherProgram,
     /// The file could not be opened: it was gone, or its announcement was lost.
     FileGone,
     /// By the symbolizer's reason, as its place in [`Miss::ALL`].
@@ -65,6 +76,9 @@ impl Nameless {
         let reason = match self {
             Self::NoFile => "no-file",
             Self::Anonymous => "anonymous-memory",
+            Self::JitMapRefused => "jit-map-refused",
+            Self::JitMapGone => "jit-map-gone",
+            Self::JitMapOfOtherProgram => "jit-map-of-other-program",
             Self::FileGone => "file-gone",
             Self::Miss(place) => Miss::ALL[place].name(),
         };
@@ -78,11 +92,65 @@ impl Nameless {
             Self::NoFile => {
                 "the address lies in no mapping of a file that could be read".to_owned()
             }
-            Self::Anonymous => "the code lies in memory without a file, as a JIT's does".to_owned(),
+            Self::Anonymous => {
+                "the code lies in memory without a file, as a JIT's does, and the process has neither \
+                 a perf map nor a jitdump"
+                    .to_owned()
+            }
+            Self::JitMapRefused => {
+                "the map in which the process's JIT lists its code is not used; a warning tells why"
+                    .to_owned()
+            }
+            Self::JitMapGone => {
+                "the process was gone before it was seen whether its JIT lists its code".to_owned()
+            }
+            Self::JitMapOfOtherProgram => {
+                "the process ran several programs with a JIT, and in which of them this was is not known"
+                    .to_owned()
+            }
             Self::FileGone => "the file could not be opened any more".to_owned(),
             Self::Miss(place) => Miss::ALL[place].to_string(),
         };
         format!("frames of all stacks without a name: {reason}")
+    }
+}
+
+impl From<Unlisted> for Nameless {
+    fn from(unlisted: Unlisted) -> Self {
+        match unlisted {
+            Unlisted::NoMap => Self::Anonymous,
+            Unlisted::Refused => Self::JitMapRefused,
+            Unlisted::Gone => Self::JitMapGone,
+            Unlisted::OtherProgram => Self::JitMapOfOtherProgram,
+            Unlisted::Miss(place) => Self::Miss(place),
+        }
+    }
+}
+
+/// Whose a stack is, and when it was taken: what a JIT has at an address differs from process to
+/// process and from time to time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Whose {
+    /// The process.
+    pub pid: u32,
+    /// On the monotonic clock, where that is known.
+    pub time_ns: Option<u64>,
+}
+
+impl Whose {
+    /// A process, at any time.
+    #[must_use]
+    pub const fn of_process(pid: u32) -> Self {
+        Self { pid, time_ns: None }
+    }
+
+    /// Whose the stacks of a count are.
+    #[must_use]
+    pub const fn of_sample(collected: &Collected, key: &SampleKey) -> Self {
+        Self {
+            pid: key.pid,
+            time_ns: collected.moments.end_ns(key.moment),
+        }
     }
 }
 
@@ -95,6 +163,17 @@ pub struct Named {
     pub is_entry: bool,
     /// Why it is shown without a name, where it is.
     pub nameless: Option<Nameless>,
+}
+
+/// By what names are found, and how much is to be found.
+#[derive(Clone, Copy, Debug)]
+pub struct Means<'a> {
+    /// What to tell beside the names.
+    pub detail: Detail,
+    /// Who reads files.
+    pub workers: &'a Workers,
+    /// Who finds the debug files of a file.
+    pub finder: &'a Finder<'a>,
 }
 
 /// How names were found.
@@ -115,35 +194,53 @@ pub struct Names {
     kernel: HashMap<u64, Named>,
     /// How they were found.
     pub reading: Reading,
+    /// What the user is told of files that were found on the way, a sentence each.
+    pub words: Vec<String>,
+    jit: JitPlaces<Named>,
 }
 
 impl Names {
     /// Looks up all of it.
-    pub fn look_up(
-        collected: &Collected,
-        profile: &mut Profile,
-        detail: Detail,
-        workers: &Workers,
-    ) -> Self {
+    pub fn look_up(collected: &Collected, profile: &mut Profile, means: &Means<'_>) -> Self {
         let mut names = Self::default();
         let cache = Cache::new();
-        for read in read::all(collected, detail, workers, &cache) {
+        for read in read::all(collected, means, &cache) {
             names.enter(collected, profile, &read);
+            let found = read.found.into_iter();
+            let refused = found.flat_map(|found| found.refused);
+            names
+                .words
+                .extend(refused.map(|refused| refused.to_string()));
         }
         let (cached, looked_up) = cache.counts();
         names.reading = Reading {
             cached,
             looked_up,
-            lost: workers.what_was_lost(),
+            lost: means.workers.what_was_lost(),
         };
+        names.words.extend(means.finder.complaints());
+        names.words.sort_unstable();
+        names.words.dedup();
         names.look_up_kernel(collected, profile);
+        names.look_up_jit(collected, profile, means.workers);
         names
     }
 
     /// The name of a frame of a user stack.
     #[must_use]
-    pub fn user(&self, frame: &UserFrame) -> Named {
-        self.user[&(frame.file, frame.lookup_offset())]
+    pub fn user(&self, frame: &UserFrame, whose: Whose) -> Named {
+        let address = frame.lookup_offset();
+        let known = self.user[&(frame.file, address)];
+        if frame.file != file::ANONYMOUS {
+            return known;
+        }
+        match self.jit.get(whose.pid, address, whose.time_ns) {
+            Ok(&named) => named,
+            Err(unlisted) => Named {
+                nameless: Some(unlisted.into()),
+                ..known
+            },
+        }
     }
 
     /// The name of an address of a kernel stack.
@@ -179,6 +276,30 @@ impl Names {
             let named = place.name(profile, offset, answer);
             self.user.insert((read.number, offset), named);
         }
+    }
+
+    /// What JITs list.
+    fn look_up_jit(&mut self, collected: &Collected, profile: &mut Profile, workers: &Workers) {
+        let addresses = jit_addresses(collected);
+        self.jit = JitPlaces::look_up(
+            &collected.jit,
+            &addresses,
+            workers,
+            |path, address, symbol| {
+                let mapping = Mapping {
+                    name: profile.intern_string(&path.to_string_lossy()),
+                    build_id: None,
+                    kind: MappingKind::Jit,
+                    size_bytes: 0,
+                };
+                let place = Place {
+                    kind: FrameKind::User,
+                    mapping: Some(profile.intern_mapping(mapping)),
+                    text: None,
+                };
+                place.name(profile, address, Ok(symbol))
+            },
+        );
     }
 
     fn look_up_kernel(&mut self, collected: &Collected, profile: &mut Profile) {
@@ -229,6 +350,30 @@ pub(crate) fn call_addresses(frames: &[u64]) -> impl DoubleEndedIterator<Item = 
         .iter()
         .enumerate()
         .map(|(index, address)| address.saturating_sub(u64::from(index != 0)))
+}
+
+/// The addresses in memory without a file, by the processes in whose stacks they are.
+fn jit_addresses(collected: &Collected) -> Addresses {
+    let stacks = collected.user.iter();
+    let stacks = stacks.filter_map(|(hash, stack)| {
+        let frames = stack.frames.iter();
+        let frames = frames.filter(|frame| frame.file == file::ANONYMOUS);
+        let addresses: Vec<u64> = frames.map(UserFrame::lookup_offset).collect();
+        (!addresses.is_empty()).then_some((*hash, addresses))
+    });
+    let stacks: HashMap<StackHash, Vec<u64>> = stacks.collect();
+    let samples = collected.counts.keys().map(|key| (key.pid, key.user));
+    let waits = collected.waits.keys().map(|key| (key.pid, key.user));
+    let wakers = collected.wakers.values();
+    let wakers = wakers.map(|waker| (waker.pid, waker.user));
+    let all: HashSet<_> = samples.chain(waits).chain(wakers).collect();
+    let mut addresses = Addresses::new();
+    for (pid, user) in all {
+        if let Some(of_stack) = stacks.get(&user) {
+            addresses.entry(pid).or_default().extend(of_stack);
+        }
+    }
+    addresses
 }
 
 fn mapping(profile: &mut Profile, read: &Read, path: Option<&str>) -> Option<MappingId> {

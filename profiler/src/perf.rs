@@ -54,6 +54,13 @@ impl PerCpuEvent {
         attributes.set_mmap(1);
         attributes.set_mmap2(1);
         attributes.set_ksymbol(1);
+        // When a process becomes another program, by the clock of the programs.
+        attributes.set_comm(1);
+        attributes.set_comm_exec(1);
+        attributes.set_sample_id_all(1);
+        attributes.sample_type = u64::from(perf::PERF_SAMPLE_TIME);
+        attributes.set_use_clockid(1);
+        attributes.clockid = libc::CLOCK_MONOTONIC;
         Self::open_with(attributes, cpu)
     }
 

@@ -1,9 +1,6 @@
 //! From what was recorded to a profile.
 
-use std::{
-    thread,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::time::{Duration, UNIX_EPOCH};
 
 use output::{Format, Meta, Profile};
 use symbolizer::Detail;
@@ -12,17 +9,15 @@ use crate::{
     account::EventAccount,
     cli::RecordArgs,
     columns::Columns,
+    debug_files::{Debuginfod, Finder},
     ledger::{Ledgers, wait_account},
+    names::Means,
     outputs::Outputs,
     record::Recorded,
     resolve::{Resolved, add_lost, lost_samples, resolve},
     sampling::Sampling,
     waiting::Rules,
-    worker::{Limits, Workers},
 };
-
-/// How long a reader may take over one file.
-const READ_TIME: Duration = Duration::from_secs(10);
 
 /// The profile of a recording, and how it came to be.
 #[must_use]
@@ -48,15 +43,14 @@ pub fn profile<'a>(
         shortest: args.min_block.unwrap_or_default(),
         duration: recorded.duration,
     };
-    let workers = Workers::new(limits(args));
-    let resolved = resolve(
-        &recorded.collected,
-        &mut profile,
+    let servers = args.debuginfod.then(Debuginfod::of_system);
+    let finder = Finder::new(&*recorded.workers, servers.and_then(Result::ok));
+    let means = Means {
         detail,
-        &columns,
-        rules,
-        &workers,
-    );
+        workers: &recorded.workers,
+        finder: &finder,
+    };
+    let resolved = resolve(&recorded.collected, &mut profile, &means, &columns, rules);
     for (number, (sampling, account)) in events.iter().enumerate() {
         let period = sampling.fixed_period().unwrap_or(0);
         for (cause, samples) in account.lost_of_target() {
@@ -75,15 +69,6 @@ pub fn profile<'a>(
         profile.comment(line);
     }
     (profile, resolved, ledgers)
-}
-
-/// What each of the readers may take, of which there are as many as CPUs.
-fn limits(args: &RecordArgs) -> Limits {
-    let readers = thread::available_parallelism().map_or(1, usize::from);
-    Limits {
-        memory_bytes: (args.symbol_memory / readers) as u64,
-        time: READ_TIME,
-    }
 }
 
 /// What was sampled on, in words.

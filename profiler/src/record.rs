@@ -25,13 +25,16 @@ use crate::{
     bpf::{Identifier, Programs, Sizes},
     btf::{self, Btf},
     cli::RecordArgs,
+    clock::monotonic_ns,
     code_files::CodeFile,
     collected::{Bounds, Collected},
     command::{Running, Waiting},
     files::Files,
     identity::Identify,
     idle::{Away, away},
+    jit::JitMaps,
     limits::Descriptors,
+    moments::Moments,
     report::{Report, Signals},
     sampling::{Opened, Sampling},
     schedstat::{self, Schedstats},
@@ -40,6 +43,7 @@ use crate::{
     targets::{Targets, target_of},
     watch::watch,
     watching::{Waits, Watching},
+    worker::{Limits, Workers},
 };
 
 /// How often the counts are taken.
@@ -47,6 +51,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How often the rings are emptied, if nothing asks for it earlier: programs that are started by the
 /// thousand fill that of their mappings in a fifth of a second.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(100);
+/// Entries of the map of counts.
+const COUNT_ENTRIES: u32 = 1 << 15;
 /// Entries of the map of waits, which is emptied as often as that of counts and whose entries take half
 /// a kilobyte each.
 const WAIT_ENTRIES: u32 = 1 << 14;
@@ -74,6 +80,8 @@ pub struct Recorded {
     pub duration: Duration,
     /// Why it ended.
     pub stop: Stop,
+    /// Who reads the files that stacks name.
+    pub workers: Arc<Workers>,
 }
 
 /// Why a recording ended.
@@ -106,13 +114,17 @@ pub async fn record(
     let identifier = Arc::new(Identifier::load(&offsets)?);
     let budget = Budget::new(args.unwind_memory);
     let mut ready = Ready::new(budget.clone());
-    build_all(targets.code_files(args, &*identifier)?, &budget, |found| {
+    let workers = Arc::new(Workers::new(Limits::of_each(args.symbol_memory)));
+    let files = targets.code_files(args, &*identifier)?;
+    build_all(files, &budget, &workers, |found| {
         report.table(&found);
         ready.add(found);
     });
+    workers.dismiss();
+    let builder = Builder::start(budget, Arc::clone(&workers));
     let config = config(&targets, offsets)?;
     let mut session = Session::attach(
-        args, &config, &targets, samplings, ready, budget, identifier,
+        args, &config, &targets, samplings, ready, builder, identifier,
     )?;
     let waiting = match args.command.as_slice() {
         [] => None,
@@ -145,10 +157,13 @@ pub async fn record(
     });
     let away_after = away()?;
     session.take_all()?;
+    // No table is of use any more, and names are.
+    session.collected.files.take_last_copies();
     if !session.collected.kernel.is_empty() {
         // While the programs are loaded: they have frames in the stacks.
         session.collected.kernel_code.end();
     }
+    session.collected.jit.finish(monotonic_ns());
     let away = |cpu: u32| {
         let (before, after) = (away_before.get(&cpu), away_after.get(&cpu));
         let times = after.zip(before);
@@ -164,6 +179,7 @@ pub async fn record(
         started,
         duration,
         stop,
+        workers,
     })
 }
 
@@ -217,6 +233,8 @@ struct Session {
     only_targets: bool,
     watching: Option<Watching>,
     collected: Collected,
+    /// Entries of the kernel's map of counts.
+    count_entries: u32,
 }
 
 impl Session {
@@ -226,19 +244,24 @@ impl Session {
         targets: &Targets,
         samplings: Vec<Sampling>,
         ready: Ready,
-        budget: Budget,
+        builder: Builder,
         identify: Arc<dyn Identify>,
     ) -> Result<Self> {
         let sizes = Sizes {
             tables: ready.sizes(),
             ring_bytes: args.ring_bytes,
-            count_entries: args.count_entries.unwrap_or(1 << 15),
+            count_entries: args.count_entries.unwrap_or(COUNT_ENTRIES),
             wait_entries: match args.waits() {
                 true => args.count_entries.unwrap_or(WAIT_ENTRIES),
                 false => 1,
             },
         };
         let mut programs = Programs::load(config, sizes)?;
+        let moments = Moments::since(monotonic_ns());
+        programs.set_moment_mask(moments.mask())?;
+        let mut collected = Collected::within(Bounds::default(), identify);
+        collected.moments = moments;
+        collected.jit = JitMaps::since(SystemTime::now());
         let tables = Tables::publish(ready, &mut programs)?;
         programs.follow_processes()?;
         targets.announce(&mut programs)?;
@@ -262,10 +285,11 @@ impl Session {
             ring,
             sideband,
             tables,
-            builder: Builder::start(budget),
+            builder,
             only_targets: targets.scope == Scope::Tasks,
             watching,
-            collected: Collected::within(Bounds::default(), identify),
+            collected,
+            count_entries: sizes.count_entries,
         })
     }
 
@@ -358,10 +382,19 @@ impl Session {
 
     fn take_all(&mut self) -> Result<()> {
         self.drain();
-        let counts = self.programs.take_counts()?;
-        self.collected.take_counts(counts.counts);
-        self.collected.take_waits(counts.waits);
-        Ok(())
+        let taken = self.programs.take_counts()?;
+        let now_ns = monotonic_ns();
+        // With times of their own, the samples of JITs may fill the map before it is emptied.
+        if taken.counts.len() > self.count_entries as usize / 2
+            && taken.counts.keys().any(|key| key.moment != 0)
+        {
+            self.collected.coarsen();
+        }
+        self.collected.take_counts(taken.counts, now_ns);
+        self.collected.take_waits(taken.waits);
+        self.collected.jit.tick(now_ns);
+        let mask = self.collected.moments.mask();
+        self.programs.set_moment_mask(mask)
     }
 
     /// Paths come before the files that they belong to.
@@ -376,17 +409,25 @@ impl Session {
                 && (!self.only_targets || self.programs.is_target(*pid))
             {
                 let files = &mut self.collected.files;
-                if let Some(file) = news(&mut self.tables, files, *identity, path) {
+                files.meet(*pid);
+                if let Some(file) = news(&mut self.tables, files, *identity, path, *pid) {
                     self.builder.build(file);
                 }
             }
             self.collected.take_told(told);
         });
+        let now_ns = monotonic_ns();
+        self.collected.jit.collect(now_ns);
         let ring = self.ring.get_mut();
         while let Some(bytes) = ring.next() {
-            if let Some(file) = self.collected.take_record(&bytes)
+            if let Some(file) = self.collected.take_record(&bytes, now_ns)
                 && self.tables.ask(file.identity)
             {
+                self.builder.build(file);
+            }
+        }
+        for file in self.collected.files.take_copies() {
+            if self.tables.ask(file.identity) {
                 self.builder.build(file);
             }
         }
@@ -439,12 +480,13 @@ fn news(
     files: &mut Files,
     told: FileIdentity,
     path: &Path,
+    pid: u32,
 ) -> Option<CodeFile> {
     let known_as = files.name_of(told);
     if !tables.ask(known_as) {
         return None;
     }
-    let file = files.open_told(told, path);
+    let file = files.open_told(told, path, pid);
     if file.as_ref().is_some_and(|file| file.identity == known_as) {
         return file;
     }

@@ -2,16 +2,14 @@
 
 use abi::samples::SampleCount;
 use output::{FrameId, Labels, Profile};
-use symbolizer::Detail;
 
 use crate::{
     collected::Collected,
     columns::Columns,
-    names::{Names, Reading, comm},
+    names::{Means, Names, Reading, Whose, comm},
     stacks::{Findings, Halves, Stacks},
     unresolved::Unresolved,
     waiting::{self, Rules, Waiting},
-    worker::Workers,
 };
 
 /// What was put into the profile.
@@ -25,18 +23,20 @@ pub struct Resolved<'a> {
     pub reading: Reading,
     /// The waits, with their causes.
     pub waiting: Waiting<'a>,
+    /// What the user is told of files that were found on the way, a sentence each.
+    pub words: Vec<String>,
 }
 
 /// Adds every count and every wait to a profile, with names.
 pub fn resolve<'a>(
     collected: &'a Collected,
     profile: &mut Profile,
-    detail: Detail,
+    means: &Means<'_>,
     columns: &Columns<'_>,
     rules: Rules,
-    workers: &Workers,
 ) -> Resolved<'a> {
-    let names = Names::look_up(collected, profile, detail, workers);
+    let mut names = Names::look_up(collected, profile, means);
+    let words = std::mem::take(&mut names.words);
     let mut stacks = Stacks::new(collected, names, profile);
     let root = columns.is_wall().then(|| profile.synthetic("[on-CPU]"));
     add_samples(&mut stacks, profile, columns, root);
@@ -52,6 +52,7 @@ pub fn resolve<'a>(
         reading: stacks.names.reading,
         findings: stacks.findings,
         waiting,
+        words,
     }
 }
 
@@ -68,6 +69,7 @@ fn add_samples(
             kernel: key.kernel,
             event: key.event,
             samples: count.samples,
+            whose: Whose::of_sample(collected, key),
         };
         let mut frames = Vec::from_iter(root);
         stacks.push(profile, halves, &mut frames);

@@ -44,6 +44,13 @@ pub enum Told {
     },
     /// The kernel made this code, or is about to drop it.
     KernelCode(KernelImage),
+    /// A process became another program.
+    Executed {
+        /// The process.
+        pid: u32,
+        /// When, on the monotonic clock.
+        time_ns: u64,
+    },
     /// So many records found no room.
     Lost(u64),
 }
@@ -186,6 +193,12 @@ fn decode(record: &[u8]) -> Option<Told> {
     };
     match word(0)? {
         perf::PERF_RECORD_LOST => Some(Told::Lost(long(16)?)),
+        // pid, tid, comm, and the time of the record at its end
+        perf::PERF_RECORD_COMM => {
+            let is_exec = (word(4)? & perf::PERF_RECORD_MISC_COMM_EXEC) != 0;
+            let (pid, time_ns) = (word(8)?, long(record.len().checked_sub(8)?)?);
+            is_exec.then_some(Told::Executed { pid, time_ns })
+        }
         // pid, tid, addr, len, pgoff, maj, min, ino, ino_generation, prot, flags, filename
         perf::PERF_RECORD_MMAP2 => {
             let (major, minor) = (word(40)?, word(44)?);

@@ -8,7 +8,7 @@ use output::{FrameId, MappingId, MappingKind, Profile};
 use crate::{
     collected::Collected,
     decode::Stack,
-    names::{Named, Nameless, Names, call_addresses, function_of},
+    names::{Named, Nameless, Names, Whose, call_addresses, function_of},
 };
 
 /// What was found out about the stacks on the way, in samples or waits and in frames of them.
@@ -39,6 +39,8 @@ pub(crate) struct Halves {
     pub(crate) event: u32,
     /// How many samples or waits have them.
     pub(crate) samples: u64,
+    /// Whose they are.
+    pub(crate) whose: Whose,
 }
 
 /// Functions in which the scheduler changes threads.
@@ -79,6 +81,7 @@ impl<'a> Stacks<'a> {
             kernel,
             event,
             samples,
+            whose,
         } = halves;
         if !self.collected.has_stacks(user, kernel) {
             *self.findings.unsent.entry(event).or_default() += samples;
@@ -87,7 +90,7 @@ impl<'a> Stacks<'a> {
         }
         let before = frames.len();
         if let Some(stack) = self.collected.user.get(&user) {
-            self.push_user(profile, stack, samples, frames);
+            self.push_user(profile, (stack, whose), samples, frames);
         }
         for named in self.kernel_frames(profile, kernel) {
             self.push_named(named, samples, frames);
@@ -117,38 +120,47 @@ impl<'a> Stacks<'a> {
     fn push_user(
         &mut self,
         profile: &Profile,
-        stack: &Stack<UserFrame>,
+        (stack, whose): (&Stack<UserFrame>, Whose),
         samples: u64,
         frames: &mut Vec<FrameId>,
     ) {
         self.findings.user += samples;
-        if let Some(mark) = self.what_lacks(stack) {
+        if let Some(mark) = self.what_lacks(stack, whose) {
             self.findings.incomplete += samples;
             frames.push(mark);
         }
-        let outermost = stack.frames.last().map(|frame| self.names.user(frame));
+        let outermost = stack
+            .frames
+            .last()
+            .map(|frame| self.names.user(frame, whose));
         if let Some(root) = outermost.and_then(|named| profile.frame(named.frame).mapping) {
             *self.roots.entry(root).or_default() += samples * program_first(profile, root);
         }
         for frame in stack.frames.iter().rev() {
-            let named = self.names.user(frame);
+            let named = self.names.user(frame, whose);
             self.push_named(named, samples, frames);
         }
     }
 
     /// The frames of a user stack, which are not counted among those of samples.
-    pub(crate) fn user_frames(&self, hash: StackHash) -> Vec<FrameId> {
+    pub(crate) fn user_frames(&self, hash: StackHash, whose: Whose) -> Vec<FrameId> {
         let Some(stack) = self.collected.user.get(&hash) else {
             return Vec::new();
         };
         let frames = stack.frames.iter().rev();
-        let frames = frames.map(|frame| self.names.user(frame).frame);
-        self.what_lacks(stack).into_iter().chain(frames).collect()
+        let frames = frames.map(|frame| self.names.user(frame, whose).frame);
+        self.what_lacks(stack, whose)
+            .into_iter()
+            .chain(frames)
+            .collect()
     }
 
     /// The frame that stands for the outer ones that are not known, where some are not.
-    fn what_lacks(&self, stack: &Stack<UserFrame>) -> Option<FrameId> {
-        let outermost = stack.frames.last().map(|frame| self.names.user(frame));
+    fn what_lacks(&self, stack: &Stack<UserFrame>, whose: Whose) -> Option<FrameId> {
+        let outermost = stack
+            .frames
+            .last()
+            .map(|frame| self.names.user(frame, whose));
         let is_entry = outermost.is_some_and(|named| named.is_entry);
         match StackEnd::from_number(stack.end) {
             Some(end) if is_whole(end, stack.frames.len(), is_entry) => None,

@@ -20,7 +20,7 @@ use crate::{
     cause::{Cause, Nature},
     collected::Collected,
     columns::WaitSum,
-    names::{Names, call_addresses, function_of},
+    names::{Names, Whose, call_addresses, function_of},
 };
 pub(crate) use frames::add;
 use idle::Seen;
@@ -138,7 +138,7 @@ struct Places<'a, 'b> {
     profile: &'b Profile,
     names: &'b Names,
     causes: HashMap<(u32, StackHash), Cause>,
-    users: HashMap<StackHash, User>,
+    users: HashMap<(u32, StackHash), User>,
 }
 
 impl<'a> Places<'a, '_> {
@@ -149,7 +149,7 @@ impl<'a> Places<'a, '_> {
             count,
             state,
             cause: self.cause(state, key.kernel),
-            function: self.user(key.user).function,
+            function: self.user(key.pid, key.user).function,
             is_idle: false,
         }
     }
@@ -169,28 +169,30 @@ impl<'a> Places<'a, '_> {
         known.or_insert_with(find).clone()
     }
 
-    fn user(&mut self, hash: StackHash) -> User {
+    fn user(&mut self, pid: u32, hash: StackHash) -> User {
         let (profile, names) = (self.profile, self.names);
         let Some(stack) = self.collected.user.get(&hash) else {
             return User::default();
         };
         let find = || {
-            let mut frames = stack.frames.iter().map(|frame| names.user(frame).frame);
+            let whose = Whose::of_process(pid);
+            let named = |frame| names.user(frame, whose).frame;
+            let mut frames = stack.frames.iter().map(named);
             let leaves = frames.clone().take(idle::LOCK_FRAMES);
             let mut leaves = leaves.map(|frame| function_of(profile, frame));
             User {
                 is_lock: leaves.any(idle::is_lock),
                 function: frames
                     .find(|&frame| !is_c_library(profile, frame))
-                    .or_else(|| stack.frames.first().map(|frame| names.user(frame).frame)),
+                    .or_else(|| stack.frames.first().map(named)),
             }
         };
-        *self.users.entry(hash).or_insert_with(find)
+        *self.users.entry((pid, hash)).or_insert_with(find)
     }
 
     fn seen(&mut self, wait: &Wait<'_>) -> Seen {
         let nature = match wait.cause.nature {
-            Nature::Work if self.user(wait.key.user).is_lock => Nature::Other,
+            Nature::Work if self.user(wait.key.pid, wait.key.user).is_lock => Nature::Other,
             nature => nature,
         };
         Seen {

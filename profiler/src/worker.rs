@@ -18,19 +18,28 @@ use std::{
     io,
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
 use child::Child;
-use symbolizer::{Description, Detail, Miss, Sources, Symbol};
+use symbolizer::{Description, Detail, JitNames, Miss, Sources, Symbol};
 
-pub use job::{Answer, Given, Job};
+use job::TABLE_KEY;
+pub use job::{Answer, Given, Job, TableCost};
+
+use crate::{
+    jit::Kind,
+    unwind::{cache, rows::Rows},
+};
 pub use serve::serve;
 
 /// The argument by which this program knows that it is to be a reader. It stands alone: nobody who
 /// profiles types it.
 pub const ARGUMENT: &str = "read-for-timesink";
 
+/// How long a reader may take over one file.
+const READ_TIME: Duration = Duration::from_secs(10);
 /// What all the time that is lost with readers that hang may add up to; when it is used up, each
 /// further file has [`SHORT`].
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -43,6 +52,18 @@ pub struct Limits {
     pub memory_bytes: u64,
     /// How long it may take over one file.
     pub time: Duration,
+}
+
+impl Limits {
+    /// So much memory for all readers, of which there are as many as CPUs.
+    #[must_use]
+    pub fn of_each(memory_bytes: usize) -> Self {
+        let readers = thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            memory_bytes: (memory_bytes / readers) as u64,
+            time: READ_TIME,
+        }
+    }
 }
 
 /// Why a reader gave no answer.
@@ -178,6 +199,53 @@ impl Workers {
         (names, detail)
     }
 
+    /// What a JIT's map says of addresses, which are in ascending order.
+    #[must_use]
+    pub fn jit_names(&self, kind: Kind, map: &File, addresses: &[u64]) -> JitNames {
+        let job = Job::JitNames {
+            kind,
+            addresses: addresses.to_vec(),
+        };
+        let miss = match self.ask(&job, &[map]) {
+            Ok(Answer::JitNames(names)) if names.names.len() == addresses.len() => return names,
+            Ok(_) => Miss::ReaderDied,
+            Err(fate) => fate.into(),
+        };
+        JitNames {
+            names: vec![Vec::new(); addresses.len()],
+            cut: Some(miss),
+        }
+    }
+
+    /// What it takes to build the unwind table of a file.
+    ///
+    /// # Errors
+    /// Where the file made its reader end.
+    pub fn table_cost(&self, file: &File) -> Result<TableCost, Fate> {
+        match self.ask(&Job::TableCost, &[file])? {
+            Answer::TableCost(cost) => Ok(cost),
+            _ => Err(Fate::Died),
+        }
+    }
+
+    /// The rows of a file's unwind table.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub fn table(&self, file: &File) -> Result<Rows, String> {
+        let table = match self.ask(&Job::Table, &[file]) {
+            Ok(Answer::Table(table)) => table?,
+            Ok(_) => return Err(Fate::Died.to_string()),
+            Err(fate) => return Err(fate.to_string()),
+        };
+        cache::decode(TABLE_KEY, &table).ok_or_else(|| Fate::Died.to_string())
+    }
+
+    /// Ends the readers that have nothing to read.
+    pub fn dismiss(&self) {
+        self.idle().clear();
+    }
+
     /// What became of readers so far.
     #[must_use]
     pub fn what_was_lost(&self) -> Lost {
@@ -186,7 +254,10 @@ impl Workers {
 
     /// Has a reader do something with files.
     fn ask(&self, job: &Job, files: &[&File]) -> Result<Answer, Fate> {
-        let copies = files.iter().map(|file| readable::copy_of_private(file));
+        let copies = files.iter().map(|file| match job.opens_files() {
+            true => readable::copy_of_private(file),
+            false => Ok(None),
+        });
         let copies: io::Result<Vec<Option<File>>> = copies.collect();
         let copies = copies.map_err(|_too_large| Fate::NotReadable)?;
         let files = files.iter().zip(&copies);

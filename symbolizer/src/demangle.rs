@@ -87,7 +87,8 @@ fn without_version(name: &str) -> &str {
     }
 }
 
-fn capped(name: &str) -> String {
+/// As much of a name as is returned.
+pub(crate) fn capped(name: &str) -> String {
     beginning(name, MAX_NAME_BYTES).to_owned()
 }
 

@@ -1,4 +1,5 @@
-//! Names for file offsets in ELF files and for addresses in the running kernel.
+//! Names for file offsets in ELF files, for addresses in the running kernel, and for code that a JIT
+//! lists in a perf map or a jitdump.
 //!
 //! A request is an open file, offsets and a [`Detail`]; an answer is, per offset, a [`Symbol`] or
 //! the reason why there is none, a [`Miss`]. Both are plain data and nothing is kept between two
@@ -19,20 +20,27 @@ mod describe;
 mod dwarf;
 mod elf;
 mod file;
+mod jit;
+mod jitdump;
 mod kernel;
 mod miss;
+mod perf_map;
 mod short;
 mod sources;
 mod symbol;
 mod vdso;
+mod window;
 
 pub use bounded::BoundedFile;
 pub use demangle::demangle;
 pub use describe::{AltLink, DebugLink, Description, crc32, describe};
 pub use elf::build_id;
 pub use file::{Sources, file};
+pub use jit::{JitName, JitNames};
+pub use jitdump::jitdump;
 pub use kernel::{KernelImage, KernelNames, kernel_build_id};
 pub use miss::Miss;
+pub use perf_map::perf_map;
 pub use short::short_name;
 pub use sources::{NameSource, debug_file, name_source};
 pub use symbol::{Detail, Function, SourceLine, Symbol};

@@ -47,11 +47,25 @@ pub enum Miss {
         "the kernel hides its addresses from whom lacks CAP_SYSLOG, and by kernel.kptr_restrict 2"
     )]
     KernelAddressesHidden,
+    /// A JIT's map was read and has no such code.
+    #[error("the JIT's map lists no code at the address")]
+    NotInJitMap,
+    /// A JIT's map was read up to a bound, and has no such code as far as that.
+    #[error(
+        "the JIT's map is too long to be read to its end, and lists no code at the address before"
+    )]
+    JitMapTooLong,
+    /// The sizes in a jitdump contradict themselves.
+    #[error("the jitdump is damaged before it lists code at the address")]
+    JitMapDamaged,
+    /// A jitdump of another version or byte order.
+    #[error("the jitdump is of another version or byte order")]
+    JitMapForeign,
 }
 
 impl Miss {
     /// Every reason, for counters and their documentation.
-    pub const ALL: [Miss; 13] = [
+    pub const ALL: [Miss; 17] = [
         Miss::NoSymbols,
         Miss::NotCovered,
         Miss::InvalidOffset,
@@ -65,6 +79,10 @@ impl Miss {
         Miss::CutShort,
         Miss::ReaderDied,
         Miss::KernelAddressesHidden,
+        Miss::NotInJitMap,
+        Miss::JitMapTooLong,
+        Miss::JitMapDamaged,
+        Miss::JitMapForeign,
     ];
 
     /// A short name that stays the same from version to version.
@@ -83,6 +101,10 @@ impl Miss {
             Miss::CutShort => "cut-short",
             Miss::ReaderDied => "reader-died",
             Miss::KernelAddressesHidden => "kernel-addresses-hidden",
+            Miss::NotInJitMap => "not-in-jit-map",
+            Miss::JitMapTooLong => "jit-map-too-long",
+            Miss::JitMapDamaged => "jit-map-damaged",
+            Miss::JitMapForeign => "jit-map-foreign",
         }
     }
 }

@@ -12,6 +12,7 @@
 mod binary;
 mod browser;
 mod folded;
+mod jit;
 mod ledger;
 mod machine;
 mod mounts;
@@ -24,6 +25,7 @@ mod workload;
 pub use binary::{Run, Running, binary, release_binary, timesink};
 pub use browser::Browser;
 pub use folded::{Folded, FoldedStack};
+pub use jit::JitRun;
 pub use ledger::Ledger;
 pub use machine::{Alone, alone, online_cpus, require_root, tool};
 pub use mounts::{Mounts, run_tool};

@@ -88,6 +88,8 @@ pub enum MappingKind {
     Vdso,
     /// The kernel and its modules.
     Kernel,
+    /// The code of a JIT, by the file that lists it.
+    Jit,
 }
 
 /// A file or the kernel, as code in stacks.

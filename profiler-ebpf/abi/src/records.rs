@@ -29,8 +29,8 @@ pub struct StackHeader {
     pub hash: StackHash,
     /// A [`crate::reasons::StackEnd`].
     pub end: u32,
-    /// Always 0.
-    pub padding: u32,
+    /// The process in which the stack was first met; of a user stack only.
+    pub pid: u32,
 }
 
 const _: () = assert!(size_of::<StackHeader>() == 32);

@@ -70,11 +70,18 @@ pub struct SampleKey {
     pub process: [u8; COMM_BYTES],
     /// Which event of the recording, from 0.
     pub event: u32,
-    /// Always 0.
-    pub padding: u32,
+    /// When the sample was taken, where a frame of its user stack lies in memory without a file: what
+    /// a JIT has there changes with time. In units of 2^[`MOMENT_SHIFT`] ns of the monotonic clock,
+    /// without their upper bits and without those that [`crate::tables::Control`] masks; 0 for other
+    /// stacks, so that all their samples share a count.
+    pub moment: u32,
 }
 
 const _: () = assert!(size_of::<SampleKey>() == 80);
+
+/// The unit of [`SampleKey::moment`] as a power of two of nanoseconds: 65 µs, of which a `u32` counts
+/// 78 hours.
+pub const MOMENT_SHIFT: u32 = 16;
 
 /// How often, and how much of the event that stands for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -61,9 +61,14 @@ pub struct Control {
     pub wait_period_ns: u64,
     /// Waits shorter than this are counted without a stack.
     pub shortest_wait_ns: u64,
+    /// The bits of [`crate::samples::SampleKey::moment`] that are kept: with fewer, more samples share
+    /// a count.
+    pub moment_mask: u32,
+    /// Always 0.
+    pub padding: u32,
 }
 
-const _: () = assert!(size_of::<Control>() == 48);
+const _: () = assert!(size_of::<Control>() == 56);
 
 impl Control {
     /// Whether the stack of each wait is taken, which is done when it begins; else the stacks of

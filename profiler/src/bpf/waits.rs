@@ -11,7 +11,7 @@ use aya::{
 };
 
 use super::{Programs, program, wait_for_running_programs};
-use crate::decode;
+use crate::{clock::monotonic_ns, decode};
 
 /// How waits are recorded.
 #[derive(Clone, Copy, Debug)]
@@ -140,16 +140,4 @@ const NOT_VISITED: &str = "failed to visit the threads of the machine";
 
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// The clock of the programs.
-fn monotonic_ns() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the call fills the struct that it is given.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    let (seconds, nanoseconds) = (time.tv_sec.cast_unsigned(), time.tv_nsec.cast_unsigned());
-    seconds * 1_000_000_000 + nanoseconds
 }

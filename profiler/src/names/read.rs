@@ -4,15 +4,23 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs::File,
+    path::Path,
     sync::{Mutex, PoisonError},
     thread,
 };
 
 use abi::{records::file, samples::StackHash};
-use symbolizer::{Description, Detail, Miss, Sources, Symbol};
+use symbolizer::{Detail, Miss, Sources, Symbol};
 
-use super::cache::{Cache, Key};
-use crate::{collected::Collected, worker::Workers};
+use super::{
+    Means,
+    cache::{Cache, Key},
+};
+use crate::{
+    collected::Collected,
+    debug_files::{Refused, Subject},
+    files::Files,
+};
 
 /// A place is looked up in debug information where it has at least this share of all samples, or of
 /// the time of all waits: what is narrower than that has no room for words in any picture.
@@ -45,15 +53,13 @@ pub(super) struct Found {
     pub(super) names: Vec<Result<Symbol, Miss>>,
     pub(super) build_id: Option<Vec<u8>>,
     pub(super) size_bytes: u64,
+    /// Debug files that were there and are not used.
+    pub(super) refused: Vec<Refused>,
 }
 
 /// Reads all files that stacks name, several at a time.
-pub(super) fn all(
-    collected: &Collected,
-    detail: Detail,
-    workers: &Workers,
-    cache: &Cache,
-) -> Vec<Read> {
+pub(super) fn all(collected: &Collected, means: &Means<'_>, cache: &Cache) -> Vec<Read> {
+    let files = &collected.files;
     let waiting = Mutex::new(asked_of(collected).into_iter());
     let next = || lock(&waiting).next();
     let done = Mutex::new(Vec::new());
@@ -62,8 +68,8 @@ pub(super) fn all(
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(asked) = next() {
-                    let found = opened(collected, asked.number)
-                        .map(|file| read(&file, &asked, detail, workers, cache));
+                    let found = opened(files, asked.number)
+                        .map(|file| read(&file, &asked, files, means, cache));
                     let read = Read {
                         number: asked.number,
                         offsets: asked.offsets,
@@ -83,34 +89,45 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn opened(collected: &Collected, number: u32) -> Option<File> {
+fn opened(files: &Files, number: u32) -> Option<File> {
     match number {
         file::VDSO => symbolizer::vdso_file(),
-        _ => collected.files.open(number),
+        _ => files.open(number),
     }
 }
 
-fn read(file: &File, asked: &Asked, detail: Detail, workers: &Workers, cache: &Cache) -> Found {
-    let description = workers.describe(file);
+fn read(file: &File, asked: &Asked, files: &Files, means: &Means<'_>, cache: &Cache) -> Found {
+    let description = means.workers.describe(file);
     let build_id = description
         .as_ref()
         .ok()
         .and_then(|found| found.build_id.clone());
+    let mut refused = Vec::new();
     let names = match &description {
         Ok(description) => {
-            let debug = debug_file(description, workers);
+            let known = files.get(asked.number);
+            let found = means.finder.find(&Subject {
+                file,
+                description,
+                path: known.map_or(Path::new(""), |known| &known.path),
+                root: files.root(asked.number).as_deref(),
+            });
             let sources = Sources {
-                debug: debug.as_ref(),
+                debug: found.debug.as_ref().map(|(debug, _)| debug),
+                supplementary: found.common.as_ref(),
+                package: found.package.as_ref(),
                 ..Sources::alone(file)
             };
+            refused = found.refused;
             let others = [sources.debug, sources.supplementary, sources.package];
             let key = Key::of(file, build_id.as_deref(), &others);
             let wanted = |offset| match asked.detailed.binary_search(&offset) {
-                Ok(_) => detail,
+                Ok(_) => means.detail,
                 Err(_) => Detail::default(),
             };
             cache.names(key.as_ref(), &asked.offsets, wanted, |unknown| {
-                workers.names(sources, unknown, detail, &asked.detailed)
+                let workers = means.workers;
+                workers.names(sources, unknown, means.detail, &asked.detailed)
             })
         }
         Err(miss) => vec![Err(*miss); asked.offsets.len()],
@@ -119,18 +136,8 @@ fn read(file: &File, asked: &Asked, detail: Detail, workers: &Workers, cache: &C
         names,
         build_id,
         size_bytes: file.metadata().map_or(0, |data| data.len()),
+        refused,
     }
-}
-
-/// The separate debug file, as distributions install them: by build id.
-fn debug_file(description: &Description, workers: &Workers) -> Option<File> {
-    let id = description.build_id.as_ref()?;
-    let (first, rest) = id.split_first()?;
-    let rest: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
-    let path = format!("/usr/lib/debug/.build-id/{first:02x}/{rest}.debug");
-    let file = File::open(path).ok()?;
-    let found = workers.describe(&file).ok()?;
-    (found.build_id.as_ref() == Some(id)).then_some(file)
 }
 
 /// The distinct offsets of each file, those of the most first.

@@ -14,6 +14,19 @@ pub(super) fn mend(reason: Nameless, process: &str) -> String {
         Nameless::FileGone => "record the process while it runs, or keep the file until the \
                                recording has ended"
             .to_owned(),
+        Nameless::JitMapRefused => {
+            "the compiler's map of its code is not used; a warning tells why".to_owned()
+        }
+        Nameless::JitMapGone => {
+            "the process ended before its compiler's map was found: record one \
+                                 that runs longer"
+                .to_owned()
+        }
+        Nameless::JitMapOfOtherProgram => {
+            "the process became another program, and the time of these \
+                                           waits is not known"
+                .to_owned()
+        }
         Nameless::Miss(place) => of_miss(Miss::ALL[place]).to_owned(),
     }
 }
@@ -40,6 +53,13 @@ const fn of_miss(miss: Miss) -> &'static str {
             "the file has more symbols than were read: give `--symbol-memory` more, or `--no-inline`"
         }
         Miss::CutShort => "the file was being written: record once it stays as it is",
+        Miss::NotInJitMap => {
+            "the compiler wrote code that its map does not list: its newest version may list more"
+        }
+        Miss::JitMapTooLong => "the compiler's map is longer than is read: start the process again",
+        Miss::JitMapDamaged | Miss::JitMapForeign => {
+            "the compiler's map is not what it should be: start the process again"
+        }
         Miss::KernelAddressesHidden => {
             "run timesink as root or with CAP_SYSLOG; where it has that, `sysctl \
              kernel.kptr_restrict=1`"

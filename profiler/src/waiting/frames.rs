@@ -14,7 +14,7 @@ use super::{Wait, Waiting, nanoseconds};
 use crate::{
     cause::is_interrupt,
     columns::{Columns, WaitSum},
-    names::{call_addresses, comm, function_of},
+    names::{Whose, call_addresses, comm, function_of},
     resolve::add_lost,
     stacks::{Halves, Stacks},
 };
@@ -123,6 +123,7 @@ impl Adder<'_, '_, '_> {
             kernel: key.kernel,
             event: WAITS,
             samples: wait.count.times,
+            whose: Whose::of_process(key.pid),
         };
         let mut frames = Vec::new();
         self.stacks.push(self.profile, halves, &mut frames);
@@ -185,7 +186,7 @@ impl Adder<'_, '_, '_> {
         }
         let who = format!("{} {}/{}", comm(&waker.thread), waker.pid, waker.tid);
         frames.push(profile.synthetic(&format!("[{who}]")));
-        frames.extend(stacks.user_frames(waker.user));
+        frames.extend(stacks.user_frames(waker.user, Whose::of_process(waker.pid)));
         ShownWaker {
             label: profile.intern_string(&who),
             frames,

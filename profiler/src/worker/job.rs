@@ -3,7 +3,9 @@
 use std::fs::File;
 
 use serde::{Deserialize, Serialize};
-use symbolizer::{Description, Detail, Miss, Sources, Symbol};
+use symbolizer::{Description, Detail, JitNames, Miss, Sources, Symbol};
+
+use crate::{jit::Kind, unwind::cache::Key};
 
 /// The most files that come with one job.
 pub(super) const MAX_FILES: usize = 4;
@@ -26,6 +28,24 @@ pub enum Job {
         /// Which files come with that which runs.
         given: Given,
     },
+    /// [`symbolizer::perf_map`] or [`symbolizer::jitdump`]
+    JitNames {
+        /// Which of them.
+        kind: Kind,
+        /// In ascending order.
+        addresses: Vec<u64>,
+    },
+    /// What it takes to build the unwind table.
+    TableCost,
+    /// The unwind table.
+    Table,
+}
+
+impl Job {
+    /// Whether files are opened once more to do it.
+    pub(super) const fn opens_files(&self) -> bool {
+        matches!(self, Self::Names { .. })
+    }
 }
 
 /// What a job gave.
@@ -37,9 +57,30 @@ pub enum Answer {
     Checksum(Option<u32>),
     /// Of [`Job::Names`].
     Names(Vec<Result<Symbol, Miss>>),
+    /// Of [`Job::JitNames`].
+    JitNames(JitNames),
+    /// Of [`Job::TableCost`].
+    TableCost(TableCost),
+    /// Of [`Job::Table`]: as it is cached, under [`TABLE_KEY`], or why there is none.
+    Table(Result<Vec<u8>, String>),
     /// There were not the files that the job names.
     Nothing,
 }
+
+/// What is known of an unwind table before it is built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableCost {
+    /// The most memory that building takes at a time.
+    pub bytes: usize,
+    /// The file's build id.
+    pub build_id: Option<Vec<u8>>,
+}
+
+/// A table that is on its way has no other name.
+pub(super) const TABLE_KEY: Key<'static> = Key {
+    build_id: &[],
+    file_bytes: 0,
+};
 
 /// Which files follow the one that runs, in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

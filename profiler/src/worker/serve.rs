@@ -10,10 +10,15 @@ use std::{
 };
 
 use super::{
-    job::{Answer, Job},
+    job::{Answer, Job, TABLE_KEY, TableCost},
     sandbox, wire,
 };
-use crate::limits::return_freed_memory;
+use crate::{
+    jit::Kind,
+    limits::return_freed_memory,
+    tables::cost,
+    unwind::{self, cache, rows::FileRows},
+};
 
 /// The first descriptor that is not one of the standard three.
 const FIRST_INHERITED: libc::c_uint = 3;
@@ -44,6 +49,15 @@ fn done(job: &Job, files: &[File], memory_bytes: u64) -> Answer {
     match (job, files) {
         (_, []) => Answer::Nothing,
         (Job::Describe, [file, ..]) => Answer::Description(symbolizer::describe(file)),
+        (Job::JitNames { kind, addresses }, [file, ..]) => Answer::JitNames(match kind {
+            Kind::PerfMap => symbolizer::perf_map(file, addresses),
+            Kind::Jitdump => symbolizer::jitdump(file, addresses),
+        }),
+        (Job::TableCost, [file, ..]) => Answer::TableCost(TableCost {
+            bytes: cost::of(file),
+            build_id: symbolizer::build_id(file),
+        }),
+        (Job::Table, [file, ..]) => Answer::Table(table(file)),
         (Job::Checksum, [file, ..]) => Answer::Checksum(symbolizer::crc32(file)),
         (
             Job::Names {
@@ -67,5 +81,13 @@ fn done(job: &Job, files: &[File], memory_bytes: u64) -> Answer {
                 is_detailed,
             ))
         }
+    }
+}
+
+fn table(file: &File) -> Result<Vec<u8>, String> {
+    match unwind::file::read(file) {
+        Ok(FileRows::Rows(rows, _)) => Ok(cache::encode(TABLE_KEY, &rows)),
+        Ok(FileRows::NoCfi) => Err("the file has no call frame information".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }

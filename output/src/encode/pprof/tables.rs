@@ -128,7 +128,9 @@ impl<'a> Tables<'a> {
         let content = self.profile.mapping(mapping);
         let name = match content.kind {
             MappingKind::Kernel => KERNEL,
-            MappingKind::File | MappingKind::Vdso => self.profile.text(content.name),
+            MappingKind::File | MappingKind::Vdso | MappingKind::Jit => {
+                self.profile.text(content.name)
+            }
         };
         let build_id = content.build_id.iter().flatten();
         let build_id: String = build_id.map(|byte| format!("{byte:02x}")).collect();

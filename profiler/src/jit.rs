@@ -1,0 +1,369 @@
+//! The maps that JITs write of their code: which belongs to which process, held open while the process
+//! may go, and followed while they grow.
+//!
+//! What they say is read when the recording has stopped (`names`). A process that becomes another
+//! program, or whose number another process gets, begins a new life here, and no life has the maps of
+//! another.
+
+mod look;
+mod names;
+mod open;
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    path::PathBuf,
+    sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel},
+    thread,
+    time::{Duration, SystemTime},
+};
+
+pub use look::Kind;
+use look::{Looked, Map, look};
+pub use names::{Addresses, JitPlaces, Unlisted};
+pub use open::Refusal;
+
+/// How many maps are held open at a time.
+const MAX_HELD: usize = 256;
+/// How many processes with code of a JIT are known.
+const MAX_PROCESSES: usize = 4096;
+/// How many looks go on at a time.
+const MAX_LOOKS: usize = 8;
+/// How long the end of the recording waits for looks.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How many sizes of one map are kept: those of three hours in which it grew each second.
+const MAX_GROWTH: usize = 10_000;
+/// How many findings are told.
+const MAX_FINDINGS: usize = 32;
+
+/// How long a map was up to a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Growth {
+    /// When it was looked at last and was not longer, on the monotonic clock.
+    pub time_ns: u64,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// A map that is held open.
+#[derive(Debug)]
+struct Held {
+    kind: Kind,
+    path: PathBuf,
+    file: File,
+    growth: Vec<Growth>,
+    /// What stands before belongs to an earlier life.
+    first_byte: u64,
+    /// What stands behind belongs to a later one.
+    last_byte: Option<u64>,
+}
+
+/// A process from its start, or from the moment at which it became another program, up to the next.
+#[derive(Debug, Default)]
+struct Life {
+    from_ns: u64,
+    started: Option<u64>,
+    maps: Vec<Held>,
+    refused: Option<Refusal>,
+    is_looked_at: bool,
+}
+
+#[derive(Debug, Default)]
+struct Process {
+    lives: Vec<Life>,
+    /// Where it mapped a jitdump.
+    dump: Option<PathBuf>,
+    /// Whether code of a JIT was seen since the last look.
+    is_seen: bool,
+}
+
+/// A look that goes on.
+#[derive(Debug)]
+struct Looking {
+    pid: u32,
+    began_ns: u64,
+    answer: Receiver<Looked>,
+}
+
+/// The maps of all processes.
+#[derive(Debug)]
+pub struct JitMaps {
+    since: SystemTime,
+    processes: HashMap<u32, Process>,
+    looking: Vec<Looking>,
+    held: usize,
+    told: HashSet<(u32, Kind, Refusal)>,
+    findings: Vec<String>,
+    /// Processes beyond the bound on them.
+    pub dropped: u64,
+}
+
+impl JitMaps {
+    /// None yet; the recording begins at this time.
+    #[must_use]
+    pub fn since(since: SystemTime) -> Self {
+        Self {
+            since,
+            processes: HashMap::new(),
+            looking: Vec::new(),
+            held: 0,
+            told: HashSet::new(),
+            findings: Vec::new(),
+            dropped: 0,
+        }
+    }
+
+    /// What a user must know of maps that were not used, a line each.
+    #[must_use]
+    pub fn findings(&self) -> &[String] {
+        &self.findings
+    }
+
+    /// Takes in that a process runs code in memory without a file.
+    pub fn see(&mut self, pid: u32, now_ns: u64) {
+        if let Some(process) = self.process(pid) {
+            let is_known = process.lives.last().is_some_and(|life| life.is_looked_at);
+            let was_seen = std::mem::replace(&mut process.is_seen, true);
+            if !was_seen && !is_known {
+                self.look(pid, now_ns);
+            }
+        }
+    }
+
+    /// Takes in where a process mapped a file as code.
+    pub fn mapped(&mut self, pid: u32, path: &std::path::Path) {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let is_dump = name.is_some_and(|name| name.starts_with("jit-") && name.ends_with(".dump"));
+        if is_dump && let Some(process) = self.process(pid) {
+            process.dump = Some(path.to_owned());
+        }
+    }
+
+    /// Takes in that a process became another program.
+    pub fn executed(&mut self, pid: u32, at_ns: u64) {
+        let Some(process) = self.processes.get_mut(&pid) else {
+            return;
+        };
+        process.begin(at_ns);
+        process.dump = None;
+    }
+
+    fn process(&mut self, pid: u32) -> Option<&mut Process> {
+        if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&pid) {
+            self.dropped += 1;
+            return None;
+        }
+        let process = self.processes.entry(pid).or_default();
+        if process.lives.is_empty() {
+            process.lives.push(Life::default());
+        }
+        Some(process)
+    }
+
+    fn look(&mut self, pid: u32, now_ns: u64) {
+        let is_on_its_way = self.looking.iter().any(|looking| looking.pid == pid);
+        if is_on_its_way || self.looking.len() >= MAX_LOOKS {
+            return;
+        }
+        let dump = self
+            .processes
+            .get(&pid)
+            .and_then(|known| known.dump.clone());
+        let (sender, answer) = channel();
+        let since = self.since;
+        let spawned = thread::Builder::new().spawn(move || {
+            // Nobody may wait for it any more.
+            let _unread = sender.send(look(pid, dump.as_deref(), since));
+        });
+        if spawned.is_ok() {
+            self.looking.push(Looking {
+                pid,
+                began_ns: now_ns,
+                answer,
+            });
+        }
+    }
+
+    /// Takes the answers that have come.
+    pub fn collect(&mut self, now_ns: u64) {
+        for looking in std::mem::take(&mut self.looking) {
+            match looking.answer.try_recv() {
+                Ok(looked) => self.take(looking.pid, looking.began_ns, looked, now_ns),
+                Err(TryRecvError::Empty) => self.looking.push(looking),
+                Err(TryRecvError::Disconnected) => {}
+            }
+        }
+    }
+
+    /// Notes how long each map is, and looks at processes whose code has none yet.
+    pub fn tick(&mut self, now_ns: u64) {
+        self.collect(now_ns);
+        let mut wanted = Vec::new();
+        for (&pid, process) in &mut self.processes {
+            process.grow(now_ns);
+            if std::mem::take(&mut process.is_seen) && process.lacks_maps(pid, now_ns) {
+                wanted.push(pid);
+            }
+        }
+        for pid in wanted {
+            self.look(pid, now_ns);
+        }
+    }
+
+    /// The last look, when the recording has stopped.
+    pub fn finish(&mut self, now_ns: u64) {
+        for process in self.processes.values_mut() {
+            process.is_seen |= process
+                .lives
+                .last()
+                .is_some_and(|life| life.maps.is_empty());
+        }
+        self.tick(now_ns);
+        for looking in std::mem::take(&mut self.looking) {
+            match looking.answer.recv_timeout(PATIENCE) {
+                Ok(looked) => self.take(looking.pid, looking.began_ns, looked, now_ns),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.refuse(looking.pid, Kind::PerfMap, Refusal::NoAnswer);
+                }
+                Err(RecvTimeoutError::Disconnected) => {}
+            }
+        }
+    }
+
+    fn take(&mut self, pid: u32, began_ns: u64, looked: Looked, now_ns: u64) {
+        let Some(process) = self.processes.get_mut(&pid) else {
+            return;
+        };
+        let Some(life) = process.lives.last_mut() else {
+            return;
+        };
+        if life.from_ns > began_ns {
+            // It became another program meanwhile, and nobody knows which of the two was seen.
+            return;
+        }
+        if life.started.is_some() && looked.started.is_none() {
+            // It is gone by now, and more was known of it while it lived.
+            return;
+        }
+        life.is_looked_at = true;
+        life.started = life.started.or(looked.started);
+        let mut refused = looked.refused;
+        for map in looked.maps {
+            if self.held >= MAX_HELD {
+                refused.push((map.kind, Refusal::TooMany));
+            } else if process.hold(map, now_ns) {
+                self.held += 1;
+            }
+        }
+        for (kind, refusal) in refused {
+            self.refuse(pid, kind, refusal);
+        }
+    }
+
+    fn refuse(&mut self, pid: u32, kind: Kind, refusal: Refusal) {
+        if let Some(process) = self.processes.get_mut(&pid)
+            && let Some(life) = process.lives.last_mut()
+        {
+            life.refused = Some(refusal);
+        }
+        if self.findings.len() < MAX_FINDINGS && self.told.insert((pid, kind, refusal)) {
+            let kind = kind.name();
+            let finding = format!("the {kind} of process {pid} is not used: {refusal}");
+            self.findings.push(finding);
+        }
+    }
+}
+
+impl Process {
+    /// Begins a new life.
+    fn begin(&mut self, at_ns: u64) {
+        for held in self.lives.iter_mut().flat_map(|life| &mut life.maps) {
+            held.last_byte = held.last_byte.or_else(|| length(&held.file));
+        }
+        self.lives.push(Life {
+            from_ns: at_ns,
+            ..Life::default()
+        });
+    }
+
+    /// Whether it is worth a look. Another process may have got the number.
+    fn lacks_maps(&mut self, pid: u32, now_ns: u64) -> bool {
+        let life = self.lives.last();
+        let before = life.and_then(|life| life.started);
+        let now = look::started(pid);
+        if before.is_some() && now.is_some() && before != now {
+            self.begin(now_ns);
+        }
+        self.lives.last().is_some_and(|life| life.maps.is_empty())
+    }
+
+    /// Holds a map open unless it is held already.
+    fn hold(&mut self, map: Map, now_ns: u64) -> bool {
+        let same = |held: &&Held| look::identity(&held.file) == look::identity(&map.file);
+        let earlier = self.lives.iter().flat_map(|life| &life.maps).rfind(same);
+        let first_byte = match earlier.map(|held| held.last_byte) {
+            // Held in this very life.
+            Some(None) => return false,
+            Some(Some(last)) => last,
+            None => 0,
+        };
+        let Some(bytes) = length(&map.file) else {
+            return false;
+        };
+        let held = Held {
+            kind: map.kind,
+            path: map.path,
+            file: map.file,
+            growth: vec![Growth {
+                time_ns: now_ns,
+                bytes,
+            }],
+            first_byte: if bytes < first_byte { 0 } else { first_byte },
+            last_byte: None,
+        };
+        if let Some(life) = self.lives.last_mut() {
+            life.maps.push(held);
+        }
+        true
+    }
+
+    fn grow(&mut self, now_ns: u64) {
+        for life in &mut self.lives {
+            for held in &mut life.maps {
+                held.grow(now_ns);
+            }
+            // The next program wrote over it.
+            let lost = |held: &mut Held| held.last_byte > held.growth.last().map(|last| last.bytes);
+            if life.maps.extract_if(.., lost).count() > 0 {
+                life.refused = Some(Refusal::Overwritten);
+            }
+        }
+    }
+}
+
+impl Held {
+    fn grow(&mut self, now_ns: u64) {
+        let Some(bytes) = length(&self.file) else {
+            return;
+        };
+        let now = Growth {
+            time_ns: now_ns,
+            bytes,
+        };
+        let is_full = self.growth.len() >= MAX_GROWTH;
+        match self.growth.last_mut() {
+            Some(last) if bytes == last.bytes => *last = now,
+            // Written anew, and nothing tells when its lines came to be there.
+            Some(last) if bytes < last.bytes => {
+                self.growth = vec![now];
+                self.first_byte = 0;
+            }
+            _ if is_full => {}
+            _ => self.growth.push(now),
+        }
+    }
+}
+
+fn length(file: &File) -> Option<u64> {
+    Some(file.metadata().ok()?.len())
+}

@@ -1,0 +1,264 @@
+//! A look at a process: where its JIT's maps are, as far as they can be trusted.
+//!
+//! It is taken on a thread of its own. A path may lead to a file system that never answers, and then
+//! only that look is lost.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::Read,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::open::{Lookup, Refusal, open};
+
+/// How much is read of a file in `/proc`: 64,000 mappings have some 8 MB.
+const MAX_PROC_BYTES: u64 = 16 << 20;
+/// The kernel's clock for the start of processes, in ticks a second: `USER_HZ`.
+const TICKS_PER_SECOND: u64 = 100;
+/// Who can write anywhere.
+const ROOT: u32 = 0;
+/// How much older than its process a map may seem: the two have other clocks.
+const SLACK: Duration = Duration::from_secs(1);
+
+/// What a map is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// Text, without times.
+    PerfMap,
+    /// Binary, with times.
+    Jitdump,
+}
+
+impl Kind {
+    /// What it is called.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PerfMap => "perf map",
+            Self::Jitdump => "jitdump",
+        }
+    }
+}
+
+/// A map that is open.
+#[derive(Debug)]
+pub(super) struct Map {
+    pub(super) kind: Kind,
+    pub(super) path: PathBuf,
+    pub(super) file: File,
+}
+
+/// What a look found.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    /// When the process started, in ticks since boot; `None` where it was gone.
+    pub(super) started: Option<u64>,
+    pub(super) maps: Vec<Map>,
+    pub(super) refused: Vec<(Kind, Refusal)>,
+}
+
+/// Looks at a process. `dump` is where it was told to have mapped a jitdump, and `since` the
+/// recording's beginning.
+pub(super) fn look(pid: u32, dump: Option<&Path>, since: SystemTime) -> Looked {
+    let started = started(pid);
+    let looked = match started.and_then(|ticks| Process::of(pid, ticks)) {
+        Some(process) => process.look(dump),
+        None => look_for_gone(pid, dump, since),
+    };
+    // Another process may have come to the number between two lines of this.
+    if started != self::started(pid) {
+        return Looked::default();
+    }
+    Looked { started, ..looked }
+}
+
+impl Looked {
+    fn take(&mut self, kind: Kind, path: &Path, opened: Result<Option<File>, Refusal>) -> bool {
+        match opened {
+            Ok(Some(file)) => {
+                let path = path.to_owned();
+                self.maps.push(Map { kind, path, file });
+                true
+            }
+            Ok(None) => false,
+            Err(refusal) => {
+                self.refused.push((kind, refusal));
+                false
+            }
+        }
+    }
+}
+
+/// A process that lives.
+struct Process {
+    pid: u32,
+    /// What it calls itself, in its own pid namespace.
+    inner_pid: u32,
+    users: Vec<u32>,
+    root: File,
+    began: Option<SystemTime>,
+}
+
+impl Process {
+    fn of(pid: u32, ticks: u64) -> Option<Self> {
+        let status = read(&format!("/proc/{pid}/status"))?;
+        let numbers = |field: &str| -> Vec<u32> {
+            let line = status.lines().find_map(|line| line.strip_prefix(field));
+            let words = line.unwrap_or_default().split_ascii_whitespace();
+            words.filter_map(|word| word.parse().ok()).collect()
+        };
+        Some(Self {
+            pid,
+            inner_pid: numbers("NSpid:").last().copied().unwrap_or(pid),
+            users: Some(numbers("Uid:")).filter(|users| !users.is_empty())?,
+            root: folder(&format!("/proc/{pid}/root"))?,
+            began: began(ticks),
+        })
+    }
+
+    fn look(&self, dump: Option<&Path>) -> Looked {
+        let mut looked = Looked::default();
+        self.find_perf_map(&mut looked);
+        self.find_dump(&mut looked, dump);
+        looked
+    }
+
+    /// In the process's own `/tmp` by the number that it has there, or in the machine's.
+    fn find_perf_map(&self, looked: &mut Looked) {
+        let inner = perf_map_path(self.inner_pid);
+        // Not root's: in a mount namespace of its own a process may show any file of root's here.
+        if looked.take(
+            Kind::PerfMap,
+            &inner,
+            self.open(&self.root, &inner, &self.users),
+        ) {
+            return;
+        }
+        let refused = std::mem::take(&mut looked.refused);
+        let outer = perf_map_path(self.pid);
+        if let Some(root) = folder("/") {
+            let owners = [&self.users[..], &[ROOT]].concat();
+            looked.take(Kind::PerfMap, &outer, self.open(&root, &outer, &owners));
+        }
+        if looked.maps.is_empty() && !refused.is_empty() {
+            looked.refused = refused;
+        }
+    }
+
+    fn open(&self, root: &File, path: &Path, owners: &[u32]) -> Result<Option<File>, Refusal> {
+        let opened = open(Lookup::Within(root), path, owners)?;
+        match opened {
+            Some(file) if is_older(&file, self.began) => Err(Refusal::Stale),
+            opened => Ok(opened),
+        }
+    }
+
+    /// A JIT maps its jitdump as code for no other purpose than to tell where it is.
+    fn find_dump(&self, looked: &mut Looked, told: Option<&Path>) {
+        let name = dump_name(self.inner_pid);
+        let maps = read(&format!("/proc/{}/maps", self.pid)).unwrap_or_default();
+        for line in maps.lines() {
+            if let Some((range, path)) = marker(line, &name) {
+                let link = PathBuf::from(format!("/proc/{}/map_files/{range}", self.pid));
+                let opened = open(Lookup::Link, &link, &self.users);
+                looked.take(Kind::Jitdump, Path::new(path), opened);
+                return;
+            }
+        }
+        // Some take the mapping away again.
+        if let Some(path) = told.filter(|path| path.ends_with(&name)) {
+            let opened = self.open(&self.root, path, &self.users);
+            looked.take(Kind::Jitdump, path, opened);
+        }
+    }
+}
+
+/// Nobody knows whose the maps of a process that is gone should be, so only those of root are taken,
+/// which nobody else can have written, and only those that were written during the recording.
+fn look_for_gone(pid: u32, dump: Option<&Path>, since: SystemTime) -> Looked {
+    let mut looked = Looked::default();
+    let Some(root) = folder("/") else {
+        return looked;
+    };
+    let mut find = |kind: Kind, path: &Path| {
+        let opened = match open(Lookup::Within(&root), path, &[ROOT]) {
+            Ok(Some(file)) if is_older(&file, Some(since)) => Err(Refusal::Stale),
+            Err(Refusal::ForeignOwner) => Err(Refusal::Ownerless),
+            opened => opened,
+        };
+        looked.take(kind, path, opened);
+    };
+    find(Kind::PerfMap, &perf_map_path(pid));
+    if let Some(path) = dump.filter(|path| path.ends_with(dump_name(pid))) {
+        find(Kind::Jitdump, path);
+    }
+    looked
+}
+
+fn perf_map_path(pid: u32) -> PathBuf {
+    PathBuf::from(format!("/tmp/perf-{pid}.map"))
+}
+
+fn dump_name(pid: u32) -> String {
+    format!("jit-{pid}.dump")
+}
+
+/// The range and the path of a line of `/proc/PID/maps`, where it is a file of that name as code.
+fn marker<'a>(line: &'a str, name: &str) -> Option<(&'a str, &'a str)> {
+    let (range, rest) = line.split_once(' ')?;
+    let path = &rest[rest.find('/')?..];
+    let path = path.strip_suffix(" (deleted)").unwrap_or(path);
+    let is_code = rest.as_bytes().get(2) == Some(&b'x');
+    (is_code && Path::new(path).ends_with(name)).then_some((range, path))
+}
+
+/// When a process started, in ticks since boot.
+pub(super) fn started(pid: u32) -> Option<u64> {
+    let stat = read(&format!("/proc/{pid}/stat"))?;
+    // The name of the process may hold anything, parentheses too.
+    let fields = stat.rsplit_once(')')?.1;
+    fields.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// When that was on the clock of files.
+fn began(ticks: u64) -> Option<SystemTime> {
+    let uptime = read("/proc/uptime")?;
+    let now = SystemTime::now();
+    let seconds: f64 = uptime.split_ascii_whitespace().next()?.parse().ok()?;
+    let since = seconds - ticks as f64 / TICKS_PER_SECOND as f64;
+    now.checked_sub(Duration::try_from_secs_f64(since.max(0.0)).ok()?)
+}
+
+/// Whether a file was written for the last time before a moment.
+fn is_older(file: &File, moment: Option<SystemTime>) -> bool {
+    let modified = file.metadata().and_then(|data| data.modified());
+    match (modified, moment) {
+        (Ok(modified), Some(moment)) => modified + SLACK < moment,
+        _ => false,
+    }
+}
+
+fn folder(path: &str) -> Option<File> {
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .custom_flags(libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC);
+    options.open(path).ok()
+}
+
+fn read(path: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).ok()?;
+    file.take(MAX_PROC_BYTES).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// What tells one file from another.
+pub(super) fn identity(file: &File) -> Option<(u64, u64)> {
+    let data = file.metadata().ok()?;
+    Some((data.dev(), data.ino()))
+}
