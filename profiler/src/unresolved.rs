@@ -163,7 +163,7 @@ impl Unresolved {
         if !all {
             rows.truncate(ROWS);
         }
-        let mut table = String::new();
+        let (mut table, mut said) = (String::new(), BTreeSet::new());
         for (index, (place, weight)) in rows.into_iter().enumerate() {
             if index == 0 {
                 table.push_str("unnamed   in stacks  where, and why\n");
@@ -171,7 +171,10 @@ impl Unresolved {
             let (innermost, anywhere) = (self.share(weight.innermost), self.share(weight.anywhere));
             let binary = shorten(&place.binary, PATH_CHARS);
             let reason = place.reason.name();
-            let mend = mend(place.reason, &place.process);
+            let mut mend = mend(place.reason, &place.process);
+            if !said.insert(mend.clone()) {
+                mend = "as above".to_owned();
+            }
             // Writing to a string does not fail.
             let _ = writeln!(
                 table,
