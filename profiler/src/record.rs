@@ -115,7 +115,7 @@ pub async fn record(
     let budget = Budget::new(args.unwind_memory);
     let mut ready = Ready::new(budget.clone());
     let workers = Arc::new(Workers::new(Limits::of_each(args.symbol_memory)));
-    let files = targets.code_files(args, &*identifier)?;
+    let files = targets.code_files(args, &*identifier, &workers)?;
     build_all(files, &budget, &workers, |found| {
         report.table(&found);
         ready.add(found);

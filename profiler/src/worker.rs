@@ -23,7 +23,7 @@ use std::{
 };
 
 use child::Child;
-use symbolizer::{Description, Detail, JitNames, Miss, Sources, Symbol};
+use symbolizer::{Description, Detail, JitNames, Loading, Miss, Names, Sources};
 
 use job::TABLE_KEY;
 pub use job::{Answer, Given, Job, TableCost};
@@ -152,6 +152,15 @@ impl Workers {
         }
     }
 
+    /// What an ELF file asks the loader for; nothing where it is none that can be read.
+    #[must_use]
+    pub fn loading(&self, file: &File) -> Loading {
+        match self.ask(&Job::Loading, &[file]) {
+            Ok(Answer::Loading(loading)) => loading.unwrap_or_default(),
+            _ => Loading::default(),
+        }
+    }
+
     /// The CRC-32 of a file, as `.gnu_debuglink` has it.
     #[must_use]
     pub fn checksum(&self, file: &File) -> Option<u32> {
@@ -171,7 +180,7 @@ impl Workers {
         offsets: &[u64],
         mut detail: Detail,
         detailed: &[u64],
-    ) -> (Vec<Result<Symbol, Miss>>, Detail) {
+    ) -> (Names, Detail) {
         let (given, files) = Given::of(sources);
         let mut job = Job::Names {
             offsets: offsets.to_vec(),
@@ -192,9 +201,9 @@ impl Workers {
             answer = self.ask(&job, &files);
         }
         let names = match answer {
-            Ok(Answer::Names(names)) if names.len() == offsets.len() => names,
-            Ok(_) => vec![Err(Miss::ReaderDied); offsets.len()],
-            Err(fate) => vec![Err(fate.into()); offsets.len()],
+            Ok(Answer::Names(names)) if names.answers.len() == offsets.len() => names,
+            Ok(_) => no_names(Miss::ReaderDied, offsets),
+            Err(fate) => no_names(fate.into(), offsets),
         };
         (names, detail)
     }
@@ -310,5 +319,12 @@ impl Workers {
 
     fn lost(&self) -> MutexGuard<'_, Lost> {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn no_names(miss: Miss, offsets: &[u64]) -> Names {
+    Names {
+        answers: vec![Err(miss); offsets.len()],
+        lacking: Vec::new(),
     }
 }

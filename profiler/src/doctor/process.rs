@@ -8,7 +8,9 @@ use symbolizer::NameSource;
 
 use crate::{
     code_files,
+    debug_files::{Finder, Subject},
     identity::ByStat,
+    roots::Root,
     tables::{Budget, Built, Found, build_all},
     unwind::{pages, rules::RuleSet},
     worker::{Limits, Workers},
@@ -41,8 +43,18 @@ pub fn examine(pid: u32) -> Result<Vec<CodeReport>> {
     let files = code_files::of_processes([pid], &ByStat);
     let workers = Workers::new(Limits::of_each(MOST_BYTES));
     let mut reports = Vec::new();
+    let (finder, root) = (Finder::new(&workers, None), Root::of(pid).ok());
     for file in files {
-        let source = symbolizer::name_source(&file.file);
+        let described = workers.describe(&file.file);
+        let source = described.map(|description| {
+            let found = finder.find(&Subject {
+                file: &file.file,
+                description: &description,
+                path: &file.path,
+                root: root.as_ref(),
+            });
+            NameSource::of(&description, found.debug.is_some())
+        });
         let report = |found: Found| reports.push(report(&found, source));
         build_all(vec![file], &Budget::new(MOST_BYTES), &workers, report);
     }
@@ -74,6 +86,7 @@ fn named(source: Result<NameSource, symbolizer::Miss>) -> (String, Option<&'stat
     let (named, mend) = match source {
         Ok(NameSource::SymbolTable) => ("by its symbol table", None),
         Ok(NameSource::DebugFile) => ("by its separate debug file", None),
+        Ok(NameSource::MiniDebug) => ("by its compressed symbol table", None),
         Ok(NameSource::Dwarf) => ("by DWARF", None),
         Ok(NameSource::DynamicSymbols) => ("by exported functions only", Some(DEBUG_PACKAGE)),
         Ok(NameSource::Nothing) => ("not at all: the file is stripped", Some(DEBUG_PACKAGE)),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use abi::{records::file, samples::StackHash};
-use symbolizer::{Detail, Miss, Sources, Symbol};
+use symbolizer::{Detail, Miss, Sources, SplitUnit, Symbol};
 
 use super::{
     Means,
@@ -106,12 +106,14 @@ fn read(file: &File, asked: &Asked, files: &Files, means: &Means<'_>, cache: &Ca
     let names = match &description {
         Ok(description) => {
             let known = files.get(asked.number);
-            let found = means.finder.find(&Subject {
+            let root = files.root(asked.number);
+            let subject = Subject {
                 file,
                 description,
                 path: known.map_or(Path::new(""), |known| &known.path),
-                root: files.root(asked.number).as_deref(),
-            });
+                root: root.as_deref(),
+            };
+            let found = means.finder.find(&subject);
             let sources = Sources {
                 debug: found.debug.as_ref().map(|(debug, _)| debug),
                 supplementary: found.common.as_ref(),
@@ -126,8 +128,20 @@ fn read(file: &File, asked: &Asked, files: &Files, means: &Means<'_>, cache: &Ca
                 Err(_) => Detail::default(),
             };
             cache.names(key.as_ref(), &asked.offsets, wanted, |unknown| {
-                let workers = means.workers;
-                workers.names(sources, unknown, means.detail, &asked.detailed)
+                let look_up = |units| {
+                    let sources = Sources { units, ..sources };
+                    let (workers, detailed) = (means.workers, &asked.detailed);
+                    workers.names(sources, unknown, means.detail, detailed)
+                };
+                let (mut names, mut detail) = look_up(&[]);
+                let units = split_units(&subject, means, &names.lacking, &mut refused);
+                if !units.is_empty() {
+                    (names, detail) = look_up(&units);
+                }
+                // The next time there may be what lacks.
+                let is_whole = names.lacking.is_empty();
+                let detail = if is_whole { detail } else { Detail::default() };
+                (names.answers, detail)
             })
         }
         Err(miss) => vec![Err(*miss); asked.offsets.len()],
@@ -138,6 +152,23 @@ fn read(file: &File, asked: &Asked, files: &Files, means: &Means<'_>, cache: &Ca
         size_bytes: file.metadata().map_or(0, |data| data.len()),
         refused,
     }
+}
+
+/// The files of split DWARF that lack, as far as they can be found.
+fn split_units(
+    subject: &Subject<'_>,
+    means: &Means<'_>,
+    lacking: &[SplitUnit],
+    refused: &mut Vec<Refused>,
+) -> Vec<File> {
+    let mut units = Vec::new();
+    for unit in lacking {
+        match means.finder.split_unit(subject, &unit.folder, &unit.name) {
+            Ok(file) => units.push(file),
+            Err(why) => refused.extend(why),
+        }
+    }
+    units
 }
 
 /// The distinct offsets of each file, those of the most first.
