@@ -165,8 +165,10 @@ pub async fn record(
     // No table is of use any more, and names are.
     session.collected.files.take_last_copies();
     session.collected.files.find_late();
-    // While the programs are loaded: they have frames in the stacks.
-    session.collected.kernel_code.end();
+    if !session.collected.kernel.is_empty() {
+        // While the programs are loaded: they have frames in the stacks.
+        session.collected.kernel_code.end();
+    }
     session.collected.jit.finish(monotonic_ns());
     let away = |cpu: u32| {
         let (before, after) = (away_before.get(&cpu), away_after.get(&cpu));
