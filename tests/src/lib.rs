@@ -11,6 +11,7 @@
 
 mod binary;
 mod browser;
+mod damage;
 mod folded;
 mod jit;
 mod ledger;
@@ -24,12 +25,13 @@ mod workload;
 
 pub use binary::{Run, Running, binary, release_binary, timesink};
 pub use browser::Browser;
+pub use damage::{Counting, Random, bytes_taken, counted_alone, damage, try_seeds};
 pub use folded::{Folded, FoldedStack};
 pub use jit::JitRun;
 pub use ledger::Ledger;
 pub use machine::{Alone, alone, online_cpus, require_root, tool};
 pub use mounts::{Mounts, run_tool};
-pub use pprof::{Pprof, PprofFrame, PprofSample};
+pub use pprof::{Pprof, PprofFrame, PprofLine, PprofSample};
 pub use recorded::{Recorded, record, record_by_release, record_while};
 pub use waits::ThreadRow;
 pub use whole::{Whole, ends};

@@ -10,17 +10,32 @@ use std::{
 use flate2::read::GzDecoder;
 use pprof::protos::{Message, Profile};
 
+/// A function at a place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PprofLine {
+    /// As its source language writes it.
+    pub function: String,
+    /// As the linker knows it.
+    pub system_name: String,
+    /// The source file; empty where none is known.
+    pub file: String,
+    /// The line in it; 0 where none is known.
+    pub line: u64,
+}
+
 /// One frame.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PprofFrame {
     /// The name of the innermost function at this place.
     pub function: String,
     /// The path of the file that the code is in; empty where none is known.
     pub module: String,
-    /// The path of the source file; empty where none is known.
-    pub file: String,
-    /// The line in it.
-    pub line: i64,
+    /// The build id of that file, in hexadecimal digits; empty where it has none.
+    pub build_id: String,
+    /// Where in the file the code is.
+    pub offset: u64,
+    /// All functions at this place, innermost first.
+    pub lines: Vec<PprofLine>,
 }
 
 impl PprofFrame {
@@ -75,6 +90,8 @@ pub struct Pprof {
     pub samples: Vec<PprofSample>,
     /// How long the recording took.
     pub duration_ns: u64,
+    /// The lines that tell about the recording.
+    pub comments: Vec<String>,
 }
 
 impl Pprof {
@@ -92,6 +109,11 @@ impl Pprof {
                 .map(|sample| self::sample(&profile, &frames, sample))
                 .collect(),
             duration_ns: profile.duration_nanos.try_into().unwrap(),
+            comments: profile
+                .comment
+                .iter()
+                .map(|&id| text(&profile, id))
+                .collect(),
         }
     }
 }
@@ -135,31 +157,35 @@ fn sample(
 }
 
 fn frames(profile: &Profile) -> HashMap<u64, PprofFrame> {
-    let functions: HashMap<u64, [String; 2]> = profile
+    let functions: HashMap<u64, PprofLine> = profile
         .function
         .iter()
         .map(|function| {
-            let texts = [function.name, function.filename];
-            (function.id, texts.map(|index| text(profile, index)))
+            let line = PprofLine {
+                function: text(profile, function.name),
+                system_name: text(profile, function.system_name),
+                file: text(profile, function.filename),
+                line: 0,
+            };
+            (function.id, line)
         })
         .collect();
-    let modules: HashMap<u64, String> = profile
-        .mapping
-        .iter()
-        .map(|mapping| (mapping.id, text(profile, mapping.filename)))
-        .collect();
+    let mappings: HashMap<u64, _> = profile.mapping.iter().map(|of| (of.id, of)).collect();
     let locations = profile.location.iter().map(|location| {
-        let line = location.line.first();
-        let function = line.map(|line| functions[&line.function_id].clone());
-        let [function, file] = function.unwrap_or_default();
+        let lines = location.line.iter().map(|line| PprofLine {
+            line: line.line.try_into().unwrap(),
+            ..functions[&line.function_id].clone()
+        });
+        let lines: Vec<_> = lines.collect();
+        let mapping = (location.mapping_id != 0).then(|| mappings[&location.mapping_id]);
         let frame = PprofFrame {
-            function,
-            file,
-            line: line.map_or(0, |line| line.line),
-            module: match location.mapping_id {
-                0 => String::new(),
-                id => modules[&id].clone(),
-            },
+            function: lines
+                .first()
+                .map_or_else(String::new, |line| line.function.clone()),
+            module: mapping.map_or_else(String::new, |of| text(profile, of.filename)),
+            build_id: mapping.map_or_else(String::new, |of| text(profile, of.build_id)),
+            offset: mapping.map_or(location.address, |of| location.address - of.memory_start),
+            lines,
         };
         (location.id, frame)
     });

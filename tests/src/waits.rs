@@ -18,6 +18,7 @@ impl Pprof {
         Self {
             samples: wanted.cloned().collect(),
             duration_ns: self.duration_ns,
+            comments: self.comments.clone(),
         }
     }
 

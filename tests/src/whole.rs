@@ -143,6 +143,7 @@ mod tests {
         let frames = frames.iter().map(|(function, module)| PprofFrame {
             function: (*function).to_owned(),
             module: (*module).to_owned(),
+            ..PprofFrame::default()
         });
         PprofSample {
             process: "p".to_owned(),
@@ -169,6 +170,7 @@ mod tests {
                 sample(&[("schedule", "[kernel]")]),
             ],
             duration_ns: 1,
+            comments: Vec::new(),
         };
         let whole = Whole::of(&profile, |_| true);
         assert_eq!((whole.user, whole.whole), (50, 30));

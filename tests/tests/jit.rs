@@ -73,9 +73,9 @@ fn node_lists_its_code_in_a_jitdump() {
     let run = script(&["--perf-prof"]);
     let pprof = run.recorded.pprof();
     let frames = pprof.samples.iter().flat_map(|sample| &sample.frames);
-    let mut lines: Vec<(String, i64)> = frames
+    let mut lines: Vec<(String, u64)> = frames
         .filter(|frame| is_script_function(&frame.function, "six"))
-        .map(|frame| (frame.file.clone(), frame.line))
+        .map(|frame| (frame.lines[0].file.clone(), frame.lines[0].line))
         .collect();
     lines.sort();
     lines.dedup();
@@ -98,9 +98,10 @@ fn an_address_that_is_used_again_has_the_name_of_its_time() {
     let pprof = run.recorded.pprof();
     for frame in pprof.samples.iter().flat_map(|sample| &sample.frames) {
         if let Some(index) = frame.function.strip_prefix("script:function_") {
-            let index: i64 = index[..1].parse().unwrap();
+            let index: u64 = index[..1].parse().unwrap();
+            let line = &frame.lines[0];
             assert_eq!(
-                (frame.file.as_str(), frame.line),
+                (line.file.as_str(), line.line),
                 ("/src/jit.script", index + 1)
             );
         }
