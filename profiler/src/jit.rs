@@ -228,6 +228,17 @@ impl JitMaps {
                 Err(RecvTimeoutError::Disconnected) => {}
             }
         }
+        // Those that found no room among looks without an answer.
+        let is_open = |process: &Process| {
+            let life = process.lives.last();
+            life.is_some_and(|life| !life.is_looked_at && life.refused.is_none())
+        };
+        let processes = self.processes.iter();
+        let open = processes.filter(|(_, process)| is_open(process));
+        let open: Vec<u32> = open.map(|(&pid, _)| pid).collect();
+        for pid in open {
+            self.refuse(pid, Kind::PerfMap, Refusal::NoAnswer);
+        }
     }
 
     fn take(&mut self, pid: u32, began_ns: u64, looked: Looked, now_ns: u64) {
