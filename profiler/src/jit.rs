@@ -29,8 +29,9 @@ const MAX_HELD: usize = 256;
 const MAX_PROCESSES: usize = 4096;
 /// How many looks go on at a time.
 const MAX_LOOKS: usize = 8;
-/// How long the end of the recording waits for looks.
+/// How long a look may take before that is said; the end of the recording waits no longer for it.
 const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE_NS: u64 = 1_000_000_000;
 /// How many sizes of one map are kept: those of three hours in which it grew each second.
 const MAX_GROWTH: usize = 10_000;
 /// How many findings are told.
@@ -189,7 +190,12 @@ impl JitMaps {
         for looking in std::mem::take(&mut self.looking) {
             match looking.answer.try_recv() {
                 Ok(looked) => self.take(looking.pid, looking.began_ns, looked, now_ns),
-                Err(TryRecvError::Empty) => self.looking.push(looking),
+                Err(TryRecvError::Empty) => {
+                    if now_ns.saturating_sub(looking.began_ns) > PATIENCE_NS {
+                        self.refuse(looking.pid, Kind::PerfMap, Refusal::NoAnswer);
+                    }
+                    self.looking.push(looking);
+                }
                 Err(TryRecvError::Disconnected) => {}
             }
         }

@@ -154,6 +154,36 @@ fn a_file_of_roots_in_the_targets_namespace_is_refused() {
     Hostile::refused(&run, "it belongs to another user");
 }
 
+/// A `/tmp` that never answers costs its process its names, and no other one.
+#[test]
+fn a_file_system_without_answers_is_given_up() {
+    if !require_root() {
+        return;
+    }
+    let _alone = alone();
+    let hostile = Hostile::new();
+    let silent = Workload::without_frame_pointers("silent.c", "silent", &[]);
+    let (jit, silent) = (hostile.jit.path(), silent.path());
+    // The loader would look for libraries where cargo built them, which may be in `/tmp`.
+    let script = format!(
+        "unset LD_LIBRARY_PATH; mount -t tmpfs none /mnt && cp {jit} /mnt/silenced && cp {silent} /mnt/silent || exit 1
+         {jit} list 800 & listed=$!
+         until [ -e /tmp/perf-$listed.map ]; do :; done
+         cd /; /mnt/silent /tmp 30 >/mnt/said & server=$!
+         until grep -q mounted /mnt/said; do :; done
+         /mnt/silenced none 2500; wait $listed; kill $server"
+    );
+    let command = ["unshare", "-m", "sh", "-c", &script];
+    let run = JitRun::record(&[], "", &command);
+    let folded = run.recorded.folded();
+    let (silenced, listed) = (folded.of_process("silenced"), folded.of_process("jit"));
+    assert!(silenced.total() > 500 && listed.total() > 500, "{folded:?}");
+    assert!(JitRun::named(&silenced) < 0.2, "{silenced:?}");
+    let stderr = &run.recorded.run.stderr;
+    let finding = "is not used: it could not be looked at within a second";
+    assert!(stderr.contains(finding), "{stderr}");
+}
+
 /// Lines that other JITs write, or that make no sense, cost no good line.
 #[test]
 fn bad_lines_cost_themselves() {
