@@ -18,16 +18,31 @@ pub const MAX_CHARS: usize = 1024;
 /// Each of these becomes one [`REPLACEMENT`]:
 /// - C0 (tab, newline, ESC, BEL and NUL are of them), DEL and C1,
 /// - line and paragraph separators,
-/// - marks that change the direction of text or cannot be seen as a byte order mark,
+/// - marks that change the direction of text,
+/// - characters that cannot be seen and say nothing, such as zero-width spaces and tags: by them two
+///   names that look the same could differ,
 /// - noncharacters; XML forbids U+FFFE and U+FFFF.
 ///
 /// A longer name is cut and ends in `…`.
+///
+/// Joiners (U+200C, U+200D) and variation selectors stay, since emoji and names in Persian or Hindi need
+/// them. Letters that look like others stay too: which of two scripts a name is in is not known here.
 pub fn clean(name: &str) -> Cow<'_, str> {
     let short = shorten(name, MAX_CHARS);
     if short.contains(is_unsafe) {
         Cow::Owned(short.replace(is_unsafe, "\u{FFFD}"))
     } else {
         short
+    }
+}
+
+/// As [`clean()`] for text of several lines, which keeps its newlines and its length: the border of a
+/// terminal.
+pub fn clean_lines(text: &str) -> Cow<'_, str> {
+    let is_unsafe = |c| c != '\n' && is_unsafe(c);
+    match text.contains(is_unsafe) {
+        true => Cow::Owned(text.replace(is_unsafe, "\u{FFFD}")),
+        false => Cow::Borrowed(text),
     }
 }
 
@@ -43,7 +58,7 @@ pub fn shorten(text: &str, max_chars: usize) -> Cow<'_, str> {
 }
 
 fn is_unsafe(c: char) -> bool {
-    c.is_control() || is_separator_or_mark(c) || is_noncharacter(c)
+    c.is_control() || is_separator_or_mark(c) || is_invisible(c) || is_noncharacter(c)
 }
 
 fn is_separator_or_mark(c: char) -> bool {
@@ -53,7 +68,22 @@ fn is_separator_or_mark(c: char) -> bool {
             | '\u{061C}' | '\u{200E}' | '\u{200F}' // implicit direction
             | '\u{202A}'..='\u{202E}' // embeddings and overrides
             | '\u{2066}'..='\u{2069}' // isolates
+    )
+}
+
+/// Characters without a width that no script needs.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{00AD}' // soft hyphen
+            | '\u{034F}' // grapheme joiner
+            | '\u{180E}' // Mongolian vowel separator
+            | '\u{200B}' // zero-width space
+            | '\u{2060}'..='\u{2065}' // word joiner, invisible operators
+            | '\u{206A}'..='\u{206F}' // deprecated format characters
             | '\u{FEFF}' // byte order mark
+            | '\u{FFF9}'..='\u{FFFB}' // interlinear annotation
+            | '\u{E0000}'..='\u{E007F}' // tags
     )
 }
 
@@ -81,11 +111,23 @@ mod tests {
     #[test]
     fn control_characters_are_replaced() {
         // Each character that moves a cursor, ends a line, turns text round or breaks XML is replaced once.
+        let unseen = "\u{AD}\u{34F}\u{180E}\u{200B}\u{2060}\u{206F}\u{FFF9}\u{E0001}\u{E007F}";
         let marks = "\u{61C}\u{200E}\u{200F}\u{202A}\u{202E}\u{2066}\u{2069}\u{FEFF}";
         let others = "\0\x07\t\n\r\x1b\x7f\u{80}\u{9b}\u{9f}\u{2028}\u{2029}\u{FDD0}\u{FFFE}\u{FFFF}\u{10FFFF}";
-        for c in marks.chars().chain(others.chars()) {
+        for c in [unseen, marks, others].concat().chars() {
             assert_eq!(clean(&format!("a{c}b")), "a\u{FFFD}b", "{:x}", u32::from(c));
         }
+    }
+
+    #[test]
+    fn lines_stay_lines() {
+        // Text keeps its newlines and its length, and nothing else that a terminal would obey.
+        assert_eq!(
+            clean_lines("a\n\x1b[2J\r\u{9b}\n"),
+            "a\n\u{FFFD}[2J\u{FFFD}\u{FFFD}\n"
+        );
+        let long = "x\n".repeat(MAX_CHARS);
+        assert!(matches!(clean_lines(&long), Cow::Borrowed(same) if same == long));
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod hottest;
 mod ledger;
 mod profile;
 
-pub use clean::{MAX_CHARS, REPLACEMENT, clean, shorten};
+pub use clean::{MAX_CHARS, REPLACEMENT, clean, clean_lines, shorten};
 pub use duration::human_duration;
 pub use encode::{Encode, EncodeError, Folded, Format, Pprof, Svg};
 pub use hottest::hottest;

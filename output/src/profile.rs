@@ -29,6 +29,9 @@ pub struct Profile {
     pub main_mapping: Option<MappingId>,
     /// Whether folded stacks and flame graphs have a frame per thread above that of the process.
     pub by_thread: bool,
+    /// Whether who adds functions of C++ and Rust leaves out their arguments.
+    pub short_names: bool,
+    comments: Vec<String>,
     meta: Meta,
     sample_types: Vec<SampleType>,
     folded_types: Vec<usize>,
@@ -71,6 +74,8 @@ impl Profile {
             ledger: Ledger::default(),
             main_mapping: None,
             by_thread: false,
+            short_names: false,
+            comments: Vec::new(),
             meta: Meta {
                 title: cleaned(meta.title),
                 command: cleaned(meta.command),
@@ -173,6 +178,16 @@ impl Profile {
         for (sum, value) in self.values[start..].iter_mut().zip(values) {
             *sum = sum.saturating_add(*value);
         }
+    }
+
+    /// Adds a line, cleaned, for readers of formats that have room for it.
+    pub fn comment(&mut self, line: &str) {
+        self.comments.push(clean(line).into_owned());
+    }
+
+    /// The lines that were added.
+    pub fn comments(&self) -> &[String] {
+        &self.comments
     }
 
     /// What was recorded, cleaned.

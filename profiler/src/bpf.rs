@@ -1,6 +1,7 @@
 //! The kernel programs in use: loading, attaching, and reading what they counted.
 
 mod identifier;
+mod images;
 mod waits;
 
 use std::{
@@ -24,7 +25,7 @@ use aya::{
     programs::{PerfEvent, RawTracePoint},
 };
 
-pub use self::identifier::Identifier;
+pub use self::{identifier::Identifier, images::images};
 use crate::tables::{Arrays, TableSizes};
 
 pub use waits::WaitSettings;

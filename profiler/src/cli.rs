@@ -21,6 +21,12 @@ pub enum Command {
     Record(Box<RecordArgs>),
     /// Tell whether this machine lets timesink record, and how to mend what does not
     Doctor(DoctorArgs),
+    /// Copy standard input, a file that may never be read to its end, to standard output
+    #[command(name = crate::copies::SUBCOMMAND, hide = true)]
+    CopyFile {
+        /// The inode of the file
+        inode: u64,
+    },
 }
 
 /// `timesink doctor`
@@ -113,9 +119,25 @@ pub struct RecordArgs {
     /// The format of every output, whatever its extension
     #[arg(long, value_name = "FORMAT", value_parser = Format::names(), help_heading = "Output")]
     pub format: Option<String>,
+    /// Ask the servers of DEBUGINFOD_URLS for the symbols of programs that have none; they are told
+    /// the build ids of these
+    #[arg(long, help_heading = "Symbols")]
+    pub debuginfod: bool,
     /// Show each thread below its process
     #[arg(long, help_heading = "Output")]
     pub threads: bool,
+    /// Do not look up inlined functions and source lines: sooner done, and with less memory, where
+    /// programs have much debug information
+    #[arg(long, help_heading = "Output")]
+    pub no_inline: bool,
+    /// Show functions of C++ and Rust without template and generic arguments, parameters and return
+    /// types
+    #[arg(long, help_heading = "Output")]
+    pub short_names: bool,
+    /// Fail, once all is written, where functions without a name ran or waited for more than this
+    /// part of what is shown, in percent
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent, help_heading = "Output")]
+    pub fail_unresolved: Option<f64>,
     /// Tell what is being done, and the whole ledger
     #[arg(short, long, help_heading = "Output")]
     pub verbose: bool,
@@ -126,6 +148,10 @@ pub struct RecordArgs {
     /// Bytes of memory for unwind tables, in the kernel and while they are built, with the unit K, M or G
     #[arg(long, value_name = "BYTES", default_value = "256M", value_parser = parse_bytes, help_heading = "Limits")]
     pub unwind_memory: usize,
+    /// Bytes of memory for reading symbols and debug information, with the unit K, M or G; files that
+    /// take more have no inlined functions, or no names
+    #[arg(long, value_name = "BYTES", default_value = "512M", value_parser = parse_bytes, help_heading = "Limits")]
+    pub symbol_memory: usize,
     /// Entries of the kernel's map of counts, emptied once a second [default: 32768]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1 << 24), help_heading = "Limits")]
     pub count_entries: Option<u32>,
@@ -205,6 +231,14 @@ fn parse_bytes(text: &str) -> Result<usize, String> {
     }
 }
 
+/// From 0 to 100, with or without a `%`.
+fn parse_percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text);
+    let percent = number.parse().ok();
+    let percent = percent.filter(|percent| (0.0..=100.0).contains(percent));
+    percent.ok_or_else(|| "expected a number from 0 to 100".to_owned())
+}
+
 /// The kernel takes a power of two that is a multiple of its page size.
 fn parse_ring_bytes(text: &str) -> Result<u32, String> {
     match text.parse::<u32>() {
@@ -231,6 +265,16 @@ mod tests {
         assert_eq!(parse_bytes("1G"), Ok(1 << 30));
         for bad in ["", "M", "0M", "5MM", "-1K", "99999999999999999G"] {
             assert!(parse_bytes(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// A part is from 0 to 100.
+    #[test]
+    fn parts_are_in_percent() {
+        assert_eq!(parse_percent("2.5"), Ok(2.5));
+        assert_eq!(parse_percent("0%"), Ok(0.0));
+        for bad in ["", "%", "-1", "101", "nan", "inf", "1%%"] {
+            assert!(parse_percent(bad).is_err(), "{bad}");
         }
     }
 

@@ -20,7 +20,12 @@ use object::{
     },
 };
 
-use crate::identity::{Identify, open_regular};
+use crate::{
+    handle::Handle,
+    identity::{Identify, open_regular},
+    mounts::{Found, Mounts},
+    roots::Root,
+};
 
 /// Where the loader looks for libraries, as Debian, Fedora and others build it.
 const LIBRARY_FOLDERS: [&str; 6] = [
@@ -51,21 +56,44 @@ pub struct CodeFile {
     pub file: File,
 }
 
-/// The files that processes map as code, each once.
+/// The files that processes map as code, each once. Those of file systems that may not answer are left
+/// for their first sample, since it takes a while to get them.
 #[must_use]
 pub fn of_processes(pids: impl IntoIterator<Item = u32>, identify: &dyn Identify) -> Vec<CodeFile> {
     let mut found = HashMap::new();
     for pid in pids {
-        let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
-        for line in maps.lines() {
-            let Some(mapped) = Mapped::parse(line) else {
-                continue;
-            };
+        let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
+        let maps = String::from_utf8_lossy(&maps);
+        let mut places = Vec::new();
+        for mapped in maps.lines().filter_map(Mapped::parse) {
             let key = (mapped.device, mapped.inode);
-            if let std::collections::hash_map::Entry::Vacant(entry) = found.entry(key)
-                && let Some(file) = mapped.open(pid, identify)
+            if !found.contains_key(&key)
+                && let Some(place) = mapped.place(pid)
             {
-                entry.insert(file);
+                places.push((key, place));
+            }
+        }
+        if places.is_empty() {
+            continue;
+        }
+        // Read when the places are open, as `Mounts` wants it.
+        let mounts = Mounts::of_process(pid);
+        let root = Root::of(pid).ok();
+        for (key, (path, place)) in places {
+            if let Some(file) = Found::at(place, |mount| mounts.answers(mount))
+                && let Some(file) = file.prompt()
+                && let Some(identity) = identify.identities(&file)
+            {
+                let path = root
+                    .as_ref()
+                    .map_or(path.clone(), |root| root.path_inside(&path));
+                let identity = identity.mapped;
+                let file = CodeFile {
+                    identity,
+                    path,
+                    file,
+                };
+                found.entry(key).or_insert(file);
             }
         }
     }
@@ -87,7 +115,6 @@ struct Mapped<'a> {
     range: &'a str,
     device: u32,
     inode: u64,
-    path: &'a str,
 }
 
 impl<'a> Mapped<'a> {
@@ -102,19 +129,14 @@ impl<'a> Mapped<'a> {
             range,
             device: (number(major)? << 20) | number(minor)?,
             inode: inode.parse().ok()?,
-            path: fields.next().unwrap_or_default().trim_start(),
         };
         (permissions.contains('x') && mapped.inode != 0).then_some(mapped)
     }
 
-    fn open(&self, pid: u32, identify: &dyn Identify) -> Option<CodeFile> {
+    /// Where it is, and a handle of it.
+    fn place(&self, pid: u32) -> Option<(PathBuf, Handle)> {
         let link = PathBuf::from(format!("/proc/{pid}/map_files/{}", self.range));
-        let file = open_regular(&link)?;
-        Some(CodeFile {
-            identity: identify.identities(&file)?.mapped,
-            path: PathBuf::from(self.path),
-            file,
-        })
+        Some((fs::read_link(&link).ok()?, Handle::of(&link).ok()?))
     }
 }
 
@@ -238,10 +260,7 @@ mod tests {
         let line = "7f00-7f10 r-xp 00001000 fd:01 77                 /lib/a b.so";
         let mapped = Mapped::parse(line).unwrap();
         assert_eq!((mapped.range, mapped.inode), ("7f00-7f10", 77));
-        assert_eq!(
-            (mapped.device, mapped.path),
-            (0xfd << 20 | 1, "/lib/a b.so")
-        );
+        assert_eq!(mapped.device, 0xfd << 20 | 1);
         for other in [
             "7f00-7f10 r--p 00001000 fd:01 77 /lib/a.so",
             "7f00-7f10 r-xp 00000000 00:00 0 [vdso]",

@@ -18,6 +18,7 @@ use crate::{
     files::Files,
     identity::Identify,
     jit::JitMaps,
+    kernel_code::KernelCode,
     moments::Moments,
     sideband::Told,
 };
@@ -75,6 +76,8 @@ pub struct Collected {
     pub kernel: HashMap<StackHash, Stack<u64>>,
     /// The files that the user stacks name.
     pub files: Files,
+    /// The code that the kernel stacks name.
+    pub kernel_code: KernelCode,
     /// Samples beyond the bound on counts, by event.
     pub overflow: HashMap<u32, SampleCount>,
     /// Stacks beyond the bound on their bytes; their samples have no stack.
@@ -106,6 +109,7 @@ impl Collected {
             user: HashMap::new(),
             kernel: HashMap::new(),
             files: Files::new(identify),
+            kernel_code: KernelCode::default(),
             overflow: HashMap::new(),
             stacks_dropped: 0,
             sideband_lost: 0,
@@ -152,6 +156,7 @@ impl Collected {
     /// Takes in a record of the side-band.
     pub fn take_told(&mut self, told: Told) {
         match told {
+            Told::KernelCode(image) => self.kernel_code.take(image),
             Told::Mapped {
                 pid,
                 identity,

@@ -7,13 +7,14 @@ use std::{
         fd::AsRawFd,
         unix::process::{CommandExt, ExitStatusExt},
     },
+    path::Path,
     process::{Child, Command, ExitStatus},
     thread::JoinHandle,
 };
 
 use anyhow::{Context, Result, bail};
 
-use crate::{limits::Descriptors, targets::open_pidfd, watch::watch};
+use crate::{limits::Descriptors, report::shown, targets::open_pidfd, watch::watch};
 
 /// A process that waits at a gate before it becomes the command. Dropped, it ends.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ impl Waiting {
         let Some((program, arguments)) = words.split_first() else {
             bail!("failed to start a command: there is none after `--`");
         };
-        let name = program.to_string_lossy().into_owned();
+        let name = shown(Path::new(program));
         let (gate_reader, gate) = io::pipe()?;
         let (mut pid_reader, pid_writer) = io::pipe()?;
         let mut command = Command::new(program);

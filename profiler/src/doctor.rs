@@ -41,7 +41,7 @@ fn print<T: Serialize>(json: bool, report: &T, text: impl Fn(&T) -> String) -> R
         text(report)
     };
     std::io::stdout()
-        .write_all(text.as_bytes())
+        .write_all(output::clean_lines(&text).as_bytes())
         .context("failed to write to standard output")
 }
 

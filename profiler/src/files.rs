@@ -1,18 +1,25 @@
 //! The files that stacks name: opened at first sight, while a process still maps them, or by the
-//! path that the kernel told when they were mapped.
+//! path that the kernel told when they were mapped, below the root of any process that was seen.
+//!
+//! A file counts only if the kernel programs call it by the same name. What lies on a file system that
+//! may not answer is read elsewhere (`copies`), and is known once it arrives.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fs::{self, File},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
 use abi::records::{FileIdentity, FileSeen};
 
 use crate::{
     code_files::CodeFile,
-    identity::{Identify, open_regular},
+    copies::{Copies, Wanted},
+    handle::Handle,
+    identity::Identify,
+    mounts::{Found, Mounts},
+    roots::{Root, Roots},
 };
 
 /// How many files are held open at a time; those seen later are opened again by their path.
@@ -21,11 +28,15 @@ const MAX_OPEN: usize = 512;
 const MAX_PATHS: usize = 1 << 14;
 
 /// One file of the machine.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct KnownFile {
-    /// Where it was when it was seen; empty where that could not be found out.
+    /// Where the process that maps it has it; empty where that could not be found out.
     pub path: PathBuf,
     held: Option<File>,
+    /// The root below which the path leads to it.
+    root: Weak<Root>,
+    /// Whether a stack has named it.
+    is_seen: bool,
 }
 
 /// Files by the number that the kernel programs gave them.
@@ -38,7 +49,13 @@ pub struct Files {
     by_identity: HashMap<FileIdentity, KnownFile>,
     /// The paths of mappings, for the files that stacks will name.
     paths: HashMap<FileIdentity, PathBuf>,
+    roots: Roots,
+    copies: Copies,
     held: usize,
+    /// Files that are held in case that a stack names them, the one that was told first in front.
+    in_case: VecDeque<FileIdentity>,
+    /// The process whose root was looked at last.
+    last_process: u32,
     /// Paths that were told and found no room.
     pub paths_dropped: u64,
 }
@@ -53,7 +70,11 @@ impl Files {
             by_number: HashMap::new(),
             by_identity: HashMap::new(),
             paths: HashMap::new(),
+            roots: Roots::new(),
+            copies: Copies::default(),
             held: 0,
+            in_case: VecDeque::new(),
+            last_process: 0,
             paths_dropped: 0,
         }
     }
@@ -64,20 +85,45 @@ impl Files {
         self.names.get(&told).copied().unwrap_or(told)
     }
 
-    /// Opens a file that a mapping was told of, where it is still at its path: the path may be one of
-    /// another mount namespace.
-    pub fn open_told(&mut self, told: FileIdentity, path: &Path) -> Option<CodeFile> {
-        let file = open_regular(path)?;
-        let found = self.identify.identities(&file)?;
-        if told != found.mapped && told != found.opened {
-            return None;
+    /// Gets to know the root of a process that maps files, if it still lives.
+    pub fn meet(&mut self, pid: u32) {
+        if self.last_process != pid {
+            self.last_process = pid;
+            self.roots.of_process(pid);
         }
-        if told != found.mapped && self.names.len() < MAX_PATHS {
-            self.names.insert(told, found.mapped);
+    }
+
+    /// Opens a file that a mapping was told of, where it is still at its path below some root, and
+    /// holds it in case that a stack names it when it is no longer there.
+    pub fn open_told(&mut self, told: FileIdentity, path: &Path, pid: u32) -> Option<CodeFile> {
+        let mut slow = None;
+        let opened = self.roots.all().find_map(|root| match root.find(path)? {
+            Found::Prompt(file) => {
+                let found = self.identify.identities(&file)?;
+                let is_it = told == found.mapped || told == found.opened;
+                is_it.then(|| (file, found.mapped, Arc::downgrade(root)))
+            }
+            Found::Slow(place, device) => {
+                if device == told.device {
+                    slow.get_or_insert(place);
+                }
+                None
+            }
+        });
+        if let (None, Some(place)) = (&opened, slow) {
+            self.copy(told, path.to_owned(), place, pid);
+        }
+        let (file, identity, root) = opened?;
+        if told != identity && self.names.len() < MAX_PATHS {
+            self.names.insert(told, identity);
+        }
+        let path = path.to_owned();
+        if let Ok(held) = file.try_clone() {
+            self.hold_in_case(identity, &path, held, root);
         }
         Some(CodeFile {
-            identity: found.mapped,
-            path: path.to_owned(),
+            identity,
+            path,
             file,
         })
     }
@@ -102,16 +148,18 @@ impl Files {
     /// known.
     pub fn see(&mut self, seen: &FileSeen) -> Option<CodeFile> {
         self.by_number.insert(seen.file, seen.identity);
-        if let Some(known) = self.by_identity.get(&seen.identity)
+        if let Some(known) = self.by_identity.get_mut(&seen.identity)
             && let Some(held) = &known.held
         {
+            known.is_seen = true;
             return Some(CodeFile {
                 identity: seen.identity,
                 path: known.path.clone(),
                 file: held.try_clone().ok()?,
             });
         }
-        let (path, file) = self.find(seen);
+        let root = self.roots.of_process(seen.pid);
+        let (path, file, root) = self.find(seen, root.as_ref());
         let code = file.as_ref().and_then(|file| {
             Some(CodeFile {
                 identity: seen.identity,
@@ -119,27 +167,45 @@ impl Files {
                 file: file.try_clone().ok()?,
             })
         });
-        let held = file.filter(|_| self.held < MAX_OPEN);
+        let held = file.filter(|_| self.has_room());
         self.held += usize::from(held.is_some());
-        let known = KnownFile { path, held };
+        let known = KnownFile {
+            path,
+            held,
+            root,
+            is_seen: true,
+        };
         self.by_identity.insert(seen.identity, known);
         code
     }
 
     /// By the link that the kernel has for the mapping, while there is one; else by its path.
-    fn find(&self, seen: &FileSeen) -> (PathBuf, Option<File>) {
-        let link = PathBuf::from(format!(
-            "/proc/{}/map_files/{:x}-{:x}",
-            seen.pid, seen.start, seen.end
-        ));
-        if let (Ok(path), Some(file)) =
-            (fs::read_link(&link), self.open_same(&link, &seen.identity))
-        {
-            return (path, Some(file));
+    fn find(
+        &mut self,
+        seen: &FileSeen,
+        root: Option<&Arc<Root>>,
+    ) -> (PathBuf, Option<File>, Weak<Root>) {
+        let told = self.paths.get(&seen.identity).cloned();
+        let of_process = root.map(Arc::downgrade).unwrap_or_default();
+        if let Some((linked, found)) = by_link(seen) {
+            let inside = || root.map_or_else(|| linked.clone(), |root| root.path_inside(&linked));
+            let path = told.clone().unwrap_or_else(inside);
+            match found {
+                Found::Prompt(file) if self.is_same(&file, &seen.identity) => {
+                    return (path, Some(file), of_process);
+                }
+                Found::Slow(place, device) if device == seen.identity.device => {
+                    self.copy(seen.identity, path.clone(), place, seen.pid);
+                    return (path, None, of_process);
+                }
+                Found::Prompt(_) | Found::Slow(..) => {}
+            }
         }
-        let path = self.paths.get(&seen.identity).cloned().unwrap_or_default();
-        let file = self.open_same(&path, &seen.identity);
-        (path, file)
+        let path = told.unwrap_or_default();
+        match self.open_same(&path, &seen.identity) {
+            Some((file, root)) => (path, Some(file), root),
+            None => (path, None, of_process),
+        }
     }
 
     /// The file that frames call by this number.
@@ -155,16 +221,110 @@ impl Files {
         let known = self.by_identity.get(identity)?;
         match &known.held {
             Some(file) => file.try_clone().ok(),
-            None => self.open_same(&known.path, identity),
+            None => Some(self.open_same(&known.path, identity)?.0),
         }
     }
 
-    /// Opens a path where it leads to this file.
-    fn open_same(&self, path: &Path, identity: &FileIdentity) -> Option<File> {
-        let file = open_regular(path)?;
-        let found = self.identify.identities(&file)?;
-        (found.mapped == *identity).then_some(file)
+    /// The root of a process that maps it, where other files that belong to it may be.
+    #[must_use]
+    pub fn root(&self, number: u32) -> Option<Arc<Root>> {
+        self.get(number)?.root.upgrade()
     }
+
+    /// The files of slow file systems that have arrived since the last time.
+    pub fn take_copies(&mut self) -> Vec<CodeFile> {
+        let arrived = self.copies.take();
+        self.hold_copies(arrived)
+    }
+
+    /// As [`Self::take_copies`], and waits for those that are still being read, for a bounded time.
+    pub fn take_last_copies(&mut self) -> Vec<CodeFile> {
+        let arrived = self.copies.take_all();
+        self.hold_copies(arrived)
+    }
+
+    /// Files that were given up since their file system did not give them.
+    #[must_use]
+    pub fn given_up(&self) -> &[PathBuf] {
+        self.copies.given_up()
+    }
+
+    fn hold_copies(&mut self, arrived: Vec<CodeFile>) -> Vec<CodeFile> {
+        for copy in &arrived {
+            let known = self.by_identity.entry(copy.identity).or_default();
+            if known.path.as_os_str().is_empty() {
+                known.path.clone_from(&copy.path);
+            }
+            known.held = copy.file.try_clone().ok();
+        }
+        arrived
+    }
+
+    fn copy(&mut self, identity: FileIdentity, path: PathBuf, place: Handle, pid: u32) {
+        self.copies.ask(Wanted {
+            identity,
+            path,
+            place: place.into_descriptor(),
+            pid,
+        });
+    }
+
+    /// Opens a path where it leads to this file, below any root.
+    fn open_same(&self, path: &Path, identity: &FileIdentity) -> Option<(File, Weak<Root>)> {
+        if path.as_os_str().is_empty() {
+            return None;
+        }
+        self.roots.all().find_map(|root| {
+            let file = root.open_regular(path)?;
+            let is_same = self.is_same(&file, identity);
+            is_same.then(|| (file, Arc::downgrade(root)))
+        })
+    }
+
+    fn is_same(&self, file: &File, identity: &FileIdentity) -> bool {
+        let found = self.identify.identities(file);
+        found.is_some_and(|found| found.mapped == *identity)
+    }
+
+    fn hold_in_case(&mut self, identity: FileIdentity, path: &Path, held: File, root: Weak<Root>) {
+        let is_held = |known: &KnownFile| known.held.is_some();
+        if self.by_identity.get(&identity).is_some_and(is_held) || !self.has_room() {
+            return;
+        }
+        self.held += 1;
+        self.in_case.push_back(identity);
+        let known = self.by_identity.entry(identity).or_default();
+        known.path = path.to_owned();
+        (known.held, known.root) = (Some(held), root);
+    }
+
+    /// Whether one more file may be held; one that no stack has named makes room.
+    fn has_room(&mut self) -> bool {
+        while self.held >= MAX_OPEN {
+            let Some(identity) = self.in_case.pop_front() else {
+                return false;
+            };
+            if self
+                .by_identity
+                .get(&identity)
+                .is_some_and(|known| !known.is_seen)
+            {
+                self.by_identity.remove(&identity);
+                self.held -= 1;
+            }
+        }
+        true
+    }
+}
+
+/// What the kernel's link for a mapping leads to, and where that is.
+fn by_link(seen: &FileSeen) -> Option<(PathBuf, Found)> {
+    let (pid, start, end) = (seen.pid, seen.start, seen.end);
+    let link = PathBuf::from(format!("/proc/{pid}/map_files/{start:x}-{end:x}"));
+    let path = fs::read_link(&link).ok()?;
+    let place = Handle::of(&link).ok()?;
+    let found = Found::at(place, |mount| Mounts::of_process(pid).answers(mount))?;
+    Some((path, found))
 }
 
 #[cfg(test)]
@@ -247,13 +407,16 @@ mod tests {
         let own = identity(&path);
         let told = FileIdentity { device: 77, ..own };
         let mut files = Files::new(Arc::new(Overlay));
-        assert_eq!(files.open_told(told, &path).unwrap().identity, own);
+        assert_eq!(
+            files.open_told(told, &path, u32::MAX).unwrap().identity,
+            own
+        );
         assert_eq!(files.name_of(told), own);
         files.mapped(told, path.clone());
         assert!(files.see(&seen(16, own)).is_some());
         assert_eq!(files.get(16).unwrap().path, path);
         let other = FileIdentity { inode: 1, ..told };
-        assert!(files.open_told(other, &path).is_none());
+        assert!(files.open_told(other, &path, u32::MAX).is_none());
     }
 
     /// Paths have a bound, and what is beyond it is counted.

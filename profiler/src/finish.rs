@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use abi::waits::ThreadTimes;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use output::{Format, Ledger, Profile, RowKind, hottest, human_duration};
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     outputs::Outputs,
     profile::{describe, profile},
     record::Recorded,
-    report::{Report, tell},
+    report::{Report, shown, tell},
     resolve::Resolved,
     waiting,
 };
@@ -23,7 +23,7 @@ const HOTTEST: usize = 10;
 /// Names the stacks, writes the outputs, and says what was lost.
 ///
 /// # Errors
-/// Where an output cannot be written.
+/// Where an output cannot be written, and where too much has no name.
 pub fn finish(
     recorded: &Recorded,
     args: &RecordArgs,
@@ -36,7 +36,7 @@ pub fn finish(
     report.finish();
     let written = outputs.write(&profile, |path, bytes| {
         if path != Path::new("-") {
-            let path = path.display();
+            let path = shown(path);
             tell(format_args!("timesink: wrote `{path}`, {bytes} bytes\n"));
         }
     });
@@ -50,17 +50,30 @@ pub fn finish(
     for line in summaries(recorded, &ledgers) {
         tell(format_args!("timesink: {line}\n"));
     }
-    tell(format_args!("{}", shown(&profile.ledger, args.verbose)));
+    tell(format_args!("{}", rows(&profile.ledger, args.verbose)));
+    let unresolved = &resolved.unresolved;
+    tell(format_args!("{}", unresolved.table(args.verbose)));
     if let Some(words) = partial(recorded, outputs) {
+        tell(format_args!("timesink: {words}\n"));
+    }
+    for words in given_up(recorded).iter().chain(&resolved.words) {
         tell(format_args!("timesink: {words}\n"));
     }
     for finding in recorded.collected.jit.findings() {
         tell(format_args!("timesink: warning: {finding}\n"));
     }
-    for warning in warnings(&ledgers, &resolved.findings) {
+    for warning in warnings(&ledgers, &resolved.findings, unresolved) {
         tell(format_args!("timesink: warning: {warning}\n"));
     }
-    written
+    written?;
+    match args.fail_unresolved {
+        Some(most) if unresolved.percent() > most => bail!(
+            "{:.1} % of what is shown ran or waited in functions without a name, more than the \
+             {most} % of --fail-unresolved",
+            unresolved.percent()
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// How long waits took and how they were counted, where they were recorded; with `-v` the time of each
@@ -108,6 +121,20 @@ fn summaries(recorded: &Recorded, ledgers: &Ledgers) -> Vec<String> {
     samples.chain(waits).collect()
 }
 
+/// That files have no names since their file systems did not give them, and which.
+fn given_up(recorded: &Recorded) -> Option<String> {
+    let files = recorded.collected.files.given_up();
+    let (first, others) = files.split_first()?;
+    let first = first.to_string_lossy();
+    let first = output::clean(&first);
+    Some(match others.len() {
+        0 => format!("`{first}` was given up: its file system (FUSE) did not give it in time"),
+        count => format!(
+            "`{first}` and {count} more files were given up: their file systems (FUSE) did not give them in time"
+        ),
+    })
+}
+
 fn threads(count: usize) -> String {
     match count {
         1 => "1 thread".to_owned(),
@@ -130,7 +157,7 @@ fn partial(recorded: &Recorded, outputs: &Outputs) -> Option<String> {
 }
 
 /// The ledger without the rows that say nothing, unless all were asked for.
-fn shown(ledger: &Ledger, all: bool) -> Ledger {
+fn rows(ledger: &Ledger, all: bool) -> Ledger {
     let says = |kind, count| all || count > 0 || matches!(kind, RowKind::Expected | RowKind::Got);
     let mut shown = Ledger::default();
     for row in ledger.rows().iter().filter(|row| says(row.kind, row.count)) {

@@ -2,17 +2,14 @@
 //! stands before another, as overlayfs does, and where one numbers its parts as devices of their own,
 //! as btrfs does.
 
-use std::{
-    fmt::Debug,
-    fs::{self, File},
-    os::{
-        fd::AsRawFd,
-        unix::fs::{MetadataExt, OpenOptionsExt},
-    },
-    path::Path,
-};
+use std::{fmt::Debug, fs::File, os::unix::fs::MetadataExt, path::Path};
 
 use abi::records::{FileIdentities, FileIdentity};
+
+use crate::{
+    handle::Handle,
+    mounts::{Found, Mounts},
+};
 
 /// Tells files apart.
 pub trait Identify: Debug + Send + Sync {
@@ -39,16 +36,8 @@ impl Identify for ByStat {
     }
 }
 
-/// Opens what a path leads to, where it is a regular file. It is looked at before it is opened for
-/// reading, since to open a device or a FIFO has effects.
+/// Opens what a path of ours leads to, where it is a regular file of a file system that answers.
 pub(crate) fn open_regular(path: &Path) -> Option<File> {
-    let handle = fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_PATH | libc::O_CLOEXEC)
-        .open(path)
-        .ok()?;
-    if !handle.metadata().ok()?.is_file() {
-        return None;
-    }
-    File::open(format!("/proc/self/fd/{}", handle.as_raw_fd())).ok()
+    let place = Handle::of(path).ok()?;
+    Found::at(place, |mount| Mounts::own().answers(mount))?.prompt()
 }

@@ -6,10 +6,12 @@ use output::{Ledger, RowKind};
 
 use crate::{
     account::{EventAccount, WithoutStack, waits::WaitAccount},
+    names::Reading,
     record::Recorded,
     resolve::Resolved,
     sampling::Sampling,
     stacks::Findings,
+    unresolved::Unresolved,
 };
 
 /// The parts of a ledger.
@@ -32,7 +34,7 @@ impl Ledgers {
         Self {
             samples: has_samples.then(|| samples(recorded, &resolved.findings)),
             waits: waits.map(|account| waits_ledger(&account, &resolved.findings)),
-            notes: notes(recorded, &resolved.findings),
+            notes: notes(recorded, &resolved.findings, &resolved.reading),
         }
     }
 
@@ -90,7 +92,7 @@ fn samples(recorded: &Recorded, findings: &Findings) -> Ledger {
     ledger
 }
 
-fn notes(recorded: &Recorded, findings: &Findings) -> Ledger {
+fn notes(recorded: &Recorded, findings: &Findings, reading: &Reading) -> Ledger {
     let mut ledger = Ledger::default();
     let (collected, tables) = (&recorded.collected, recorded.tables);
     let mut note = |name: &str, count: u64, meaning: &str| {
@@ -112,8 +114,8 @@ fn notes(recorded: &Recorded, findings: &Findings) -> Ledger {
     );
     note(
         "mappings not told",
-        collected.sideband_lost + collected.files.paths_dropped,
-        "records of mapped files that found no room; what only short-lived processes map may lack names",
+        collected.sideband_lost + collected.files.paths_dropped + collected.kernel_code.dropped,
+        "records of mapped files and BPF programs that found no room; what only short-lived processes map may lack names",
     );
     note(
         "processes with a JIT dropped",
@@ -164,6 +166,26 @@ fn notes(recorded: &Recorded, findings: &Findings) -> Ledger {
         "of those, the ones whose outermost frame is not known",
     );
     note("frames", findings.frames, "frames of all samples and waits");
+    note(
+        "names from the cache",
+        reading.cached,
+        "places that an earlier recording had looked up",
+    );
+    note(
+        "names looked up",
+        reading.looked_up,
+        "places that were looked up",
+    );
+    note(
+        "readers lost",
+        reading.lost.readers,
+        "processes that reading a file made hang, crash or grow too large",
+    );
+    note(
+        "files without detail",
+        reading.lost.details,
+        "files whose lines and inlined functions could not be read, within --symbol-memory and 10 s",
+    );
     for (nameless, &count) in &findings.nameless {
         note(&nameless.name(), count, &nameless.meaning());
     }
@@ -173,11 +195,11 @@ fn notes(recorded: &Recorded, findings: &Findings) -> Ledger {
 /// Shares, in percent, above which something is said loudly.
 const LOUD_LOST: u64 = 1;
 const LOUD_INCOMPLETE: u64 = 5;
-const LOUD_NAMELESS: u64 = 5;
+const LOUD_UNRESOLVED: f64 = 5.0;
 
 /// What a user must know before trusting the picture.
 #[must_use]
-pub fn warnings(ledgers: &Ledgers, findings: &Findings) -> Vec<String> {
+pub fn warnings(ledgers: &Ledgers, findings: &Findings, unresolved: &Unresolved) -> Vec<String> {
     let mut warnings: Vec<String> = nothing(ledgers).map(str::to_owned).into_iter().collect();
     for (what, ledger) in [("samples", &ledgers.samples), ("waits", &ledgers.waits)] {
         let Some(ledger) = ledger else { continue };
@@ -195,11 +217,11 @@ pub fn warnings(ledgers: &Ledgers, findings: &Findings) -> Vec<String> {
             findings.incomplete, findings.user
         ));
     }
-    let nameless: u64 = findings.nameless.values().sum();
-    if is_loud(nameless, findings.frames, LOUD_NAMELESS) {
+    if unresolved.percent() > LOUD_UNRESOLVED {
         warnings.push(format!(
-            "{nameless} of {} frames have no name; the ledger tells why (`unnamed: …`)",
-            findings.frames
+            "{:.1} % of what is shown ran or waited in functions without a name; the table above \
+             tells where, why and what to do",
+            unresolved.percent()
         ));
     }
     warnings
@@ -256,21 +278,24 @@ mod tests {
     fn losses_are_said_loudly() {
         let mut findings = Findings {
             user: 100,
-            frames: 1000,
             ..Findings::default()
         };
+        let mut unresolved = Unresolved {
+            total: 1000,
+            unresolved: 50,
+            ..Unresolved::default()
+        };
         let well = ledgers(got_and_lost(100, 1), got_and_lost(100, 0));
-        assert!(warnings(&well, &findings).is_empty());
+        assert!(warnings(&well, &findings, &unresolved).is_empty());
         findings.incomplete = 6;
-        let anonymous = crate::names::Nameless::Anonymous;
-        findings.nameless.insert(anonymous, 51);
+        unresolved.unresolved = 51;
         let badly = ledgers(got_and_lost(98, 2), got_and_lost(5, 3));
-        let said = warnings(&badly, &findings).join("\n");
+        let said = warnings(&badly, &findings, &unresolved).join("\n");
         for words in [
             "2 samples were lost",
             "3 waits were lost",
             "6 of 100",
-            "51 of 1000",
+            "5.1 % of what is shown",
         ] {
             assert!(said.contains(words), "{said}");
         }
@@ -280,7 +305,10 @@ mod tests {
     /// is nothing to see.
     #[test]
     fn nothing_at_all_is_said() {
-        let said = |samples, waits| warnings(&ledgers(samples, waits), &Findings::default()).len();
+        let said = |samples, waits| {
+            let ledgers = ledgers(samples, waits);
+            warnings(&ledgers, &Findings::default(), &Unresolved::default()).len()
+        };
         assert_eq!(said(got_and_lost(0, 0), None), 1);
         assert_eq!(said(None, got_and_lost(0, 0)), 1);
         assert_eq!(said(None, got_and_lost(1, 0)), 0);

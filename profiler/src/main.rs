@@ -7,21 +7,28 @@ use clap::Parser;
 use profiler::{
     cli::{Cli, Command, RecordArgs},
     command::exit_code,
+    copies::copy_file,
+    debug_files::Debuginfod,
     doctor,
     finish::finish,
     limits::return_freed_memory,
     outputs::{Outputs, stop_writing},
     record::{Stop, record},
     report::{Report, Signals, tell},
+    worker,
 };
 
 /// What a shell tells of a command that Ctrl-C ended.
 const GAVE_UP: i32 = 130;
 
 fn main() -> ExitCode {
+    if let Some(status) = read_for_another() {
+        return status;
+    }
     let done = match Cli::parse().command {
         Command::Record(args) => run(*args),
         Command::Doctor(args) => doctor::run(&args).map(|can_record| u8::from(!can_record)),
+        Command::CopyFile { inode } => copy_file(inode).map(|()| 0).map_err(Into::into),
     };
     match done {
         Ok(status) => ExitCode::from(status),
@@ -32,10 +39,26 @@ fn main() -> ExitCode {
     }
 }
 
+/// Reads files for the process that started this one, where it was started for that.
+fn read_for_another() -> Option<ExitCode> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next()? != worker::ARGUMENT {
+        return None;
+    }
+    let memory_bytes = arguments.next()?.parse().ok()?;
+    // Nobody reads what it would say: who asked finds that it is gone.
+    Some(ExitCode::from(u8::from(
+        worker::serve(memory_bytes).is_err(),
+    )))
+}
+
 /// Records and writes; the status is that of the command, if one ran to its end.
 fn run(args: RecordArgs) -> Result<u8> {
     doctor::require_privileges()?;
     let outputs = Outputs::check(&args)?;
+    if args.debuginfod {
+        Debuginfod::of_system().map_err(anyhow::Error::msg)?;
+    }
     return_freed_memory();
     let mut report = Report::new(args.verbose);
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,19 +1,29 @@
 //! A name for each distinct place that stacks refer to: each is looked up once, whatever the
 //! number of samples, and what has no name has a reason.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap, HashSet},
+};
 
 use abi::{
     records::{UserFrame, file},
     samples::{SampleKey, StackHash},
 };
 use output::{Frame, FrameId, FrameKind, Function, Line, Mapping, MappingId, MappingKind, Profile};
-use symbolizer::{Detail, KernelNames, Miss, Symbol};
+use symbolizer::{Detail, Miss, Symbol};
+
+mod cache;
+mod read;
 
 use crate::{
     collected::Collected,
+    debug_files::Finder,
     jit::{Addresses, JitPlaces, Unlisted},
+    worker::{Lost, Workers},
 };
+use cache::Cache;
+use read::Read;
 
 /// Functions in which the stack of a thread begins. What called them is no code of the program,
 /// so a walk that ends there is whole, whether or not a frame pointer says so.
@@ -153,23 +163,64 @@ pub struct Named {
     pub nameless: Option<Nameless>,
 }
 
+/// By what names are found, and how much is to be found.
+#[derive(Clone, Copy, Debug)]
+pub struct Means<'a> {
+    /// What to tell beside the names.
+    pub detail: Detail,
+    /// Who reads files.
+    pub workers: &'a Workers,
+    /// Who finds the debug files of a file.
+    pub finder: &'a Finder<'a>,
+}
+
+/// How names were found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Places whose names an earlier recording had looked up.
+    pub cached: u64,
+    /// Places that were looked up.
+    pub looked_up: u64,
+    /// What became of the processes that read files.
+    pub lost: Lost,
+}
+
 /// Every place that the collected stacks refer to.
 #[derive(Debug, Default)]
 pub struct Names {
     user: HashMap<(u32, u64), Named>,
     kernel: HashMap<u64, Named>,
+    /// How they were found.
+    pub reading: Reading,
+    /// What the user is told of files that were found on the way, a sentence each.
+    pub words: Vec<String>,
     jit: JitPlaces<Named>,
 }
 
 impl Names {
     /// Looks up all of it.
-    pub fn look_up(collected: &Collected, profile: &mut Profile, detail: Detail) -> Self {
+    pub fn look_up(collected: &Collected, profile: &mut Profile, means: &Means<'_>) -> Self {
         let mut names = Self::default();
-        for (number, offsets) in user_offsets(collected) {
-            names.look_up_file(collected, profile, number, &offsets, detail);
+        let cache = Cache::new();
+        for read in read::all(collected, means, &cache) {
+            names.enter(collected, profile, &read);
+            let found = read.found.into_iter();
+            let refused = found.flat_map(|found| found.refused);
+            names
+                .words
+                .extend(refused.map(|refused| refused.to_string()));
         }
+        let (cached, looked_up) = cache.counts();
+        names.reading = Reading {
+            cached,
+            looked_up,
+            lost: means.workers.what_was_lost(),
+        };
+        names.words.extend(means.finder.complaints());
+        names.words.sort_unstable();
+        names.words.dedup();
         names.look_up_kernel(collected, profile);
-        names.look_up_jit(collected, profile);
+        names.look_up_jit(collected, profile, means.workers);
         names
     }
 
@@ -196,63 +247,57 @@ impl Names {
         self.kernel[&address]
     }
 
-    fn look_up_file(
-        &mut self,
-        collected: &Collected,
-        profile: &mut Profile,
-        number: u32,
-        offsets: &[u64],
-        detail: Detail,
-    ) {
-        let known = collected.files.get(number);
-        let opened = match number {
-            file::VDSO => symbolizer::vdso_file(),
-            _ => collected.files.open(number),
-        };
-        let answers = opened
-            .as_ref()
-            .map(|opened| symbolizer::file(opened, offsets, detail));
+    /// Takes in what was read of a file.
+    fn enter(&mut self, collected: &Collected, profile: &mut Profile, read: &Read) {
+        let known = collected.files.get(read.number);
         let path = known.map(|known| known.path.to_string_lossy().into_owned());
         let place = Place {
             kind: FrameKind::User,
-            mapping: mapping(profile, number, path.as_deref(), opened.as_ref()),
-            text: match number {
+            mapping: mapping(profile, read, path.as_deref()),
+            text: match read.number {
                 file::ANONYMOUS => Some("[anonymous memory]".to_owned()),
                 _ => path.filter(|path| !path.is_empty()),
             },
         };
-        let without = match number {
+        let without = match read.number {
             file::ANONYMOUS => Nameless::Anonymous,
-            _ if number < file::VDSO => Nameless::NoFile,
+            _ if read.number < file::VDSO => Nameless::NoFile,
             _ => Nameless::FileGone,
         };
-        for (index, &offset) in offsets.iter().enumerate() {
-            let answer = match &answers {
-                Some(answers) => answers[index].as_ref().map_err(|&miss| Nameless::of(miss)),
+        for (index, &offset) in read.offsets.iter().enumerate() {
+            let answer = match &read.found {
+                Some(found) => found.names[index]
+                    .as_ref()
+                    .map_err(|&miss| Nameless::of(miss)),
                 None => Err(without),
             };
             let named = place.name(profile, offset, answer);
-            self.user.insert((number, offset), named);
+            self.user.insert((read.number, offset), named);
         }
     }
 
     /// What JITs list.
-    fn look_up_jit(&mut self, collected: &Collected, profile: &mut Profile) {
+    fn look_up_jit(&mut self, collected: &Collected, profile: &mut Profile, workers: &Workers) {
         let addresses = jit_addresses(collected);
-        self.jit = JitPlaces::look_up(&collected.jit, &addresses, |path, address, symbol| {
-            let mapping = Mapping {
-                name: profile.intern_string(&path.to_string_lossy()),
-                build_id: None,
-                kind: MappingKind::Jit,
-                size_bytes: 0,
-            };
-            let place = Place {
-                kind: FrameKind::User,
-                mapping: Some(profile.intern_mapping(mapping)),
-                text: None,
-            };
-            place.name(profile, address, Ok(symbol))
-        });
+        self.jit = JitPlaces::look_up(
+            &collected.jit,
+            &addresses,
+            workers,
+            |path, address, symbol| {
+                let mapping = Mapping {
+                    name: profile.intern_string(&path.to_string_lossy()),
+                    build_id: None,
+                    kind: MappingKind::Jit,
+                    size_bytes: 0,
+                };
+                let place = Place {
+                    kind: FrameKind::User,
+                    mapping: Some(profile.intern_mapping(mapping)),
+                    text: None,
+                };
+                place.name(profile, address, Ok(symbol))
+            },
+        );
     }
 
     fn look_up_kernel(&mut self, collected: &Collected, profile: &mut Profile) {
@@ -272,7 +317,7 @@ impl Names {
             mapping: Some(profile.intern_mapping(mapping)),
             text: None,
         };
-        let answers = KernelNames::new().resolve(&addresses);
+        let answers = collected.kernel_code.resolve(&addresses);
         for (address, answer) in addresses.into_iter().zip(answers) {
             let answer = answer.as_ref().map_err(|&miss| Nameless::of(miss));
             let named = place.name(profile, address, answer);
@@ -288,10 +333,10 @@ pub fn comm(bytes: &[u8]) -> String {
     String::from_utf8_lossy(name).into_owned()
 }
 
-/// The name of the innermost function of a frame.
+/// The name of the function whose frame it is, into which others may be inlined.
 #[must_use]
 pub fn function_of(profile: &Profile, frame: FrameId) -> &str {
-    let line = profile.frame(frame).lines.first();
+    let line = profile.frame(frame).lines.last();
     line.map_or("", |line| {
         profile.text(profile.function(line.function).name)
     })
@@ -303,21 +348,6 @@ pub(crate) fn call_addresses(frames: &[u64]) -> impl DoubleEndedIterator<Item = 
         .iter()
         .enumerate()
         .map(|(index, address)| address.saturating_sub(u64::from(index != 0)))
-}
-
-/// The distinct offsets of each file, in ascending order.
-fn user_offsets(collected: &Collected) -> Vec<(u32, Vec<u64>)> {
-    let mut files: HashMap<u32, BTreeSet<u64>> = HashMap::new();
-    for frame in collected.user.values().flat_map(|stack| &stack.frames) {
-        let offsets = files.entry(frame.file).or_default();
-        offsets.insert(frame.lookup_offset());
-    }
-    let mut files: Vec<_> = files
-        .into_iter()
-        .map(|(number, offsets)| (number, offsets.into_iter().collect()))
-        .collect();
-    files.sort_unstable_by_key(|(number, _)| *number);
-    files
 }
 
 /// The addresses in memory without a file, by the processes in whose stacks they are.
@@ -344,27 +374,21 @@ fn jit_addresses(collected: &Collected) -> Addresses {
     addresses
 }
 
-fn mapping(
-    profile: &mut Profile,
-    number: u32,
-    path: Option<&str>,
-    opened: Option<&std::fs::File>,
-) -> Option<MappingId> {
-    let (name, kind) = match number {
+fn mapping(profile: &mut Profile, read: &Read, path: Option<&str>) -> Option<MappingId> {
+    let (name, kind) = match read.number {
         file::VDSO => ("[vdso]", MappingKind::Vdso),
-        _ if number < file::FIRST => return None,
+        number if number < file::FIRST => return None,
         _ => (
             path.filter(|path| !path.is_empty()).unwrap_or("[unknown]"),
             MappingKind::File,
         ),
     };
+    let found = read.found.as_ref();
     let mapping = Mapping {
         name: profile.intern_string(name),
-        build_id: opened.and_then(symbolizer::build_id),
+        build_id: found.and_then(|found| found.build_id.clone()),
         kind,
-        size_bytes: opened
-            .and_then(|file| file.metadata().ok())
-            .map_or(0, |data| data.len()),
+        size_bytes: found.map_or(0, |found| found.size_bytes),
     };
     Some(profile.intern_mapping(mapping))
 }
@@ -415,12 +439,14 @@ impl Place {
 }
 
 fn lines(profile: &mut Profile, symbol: &Symbol) -> Vec<Line> {
-    let functions = symbol.functions.iter();
+    let functions = symbol.functions.iter().enumerate();
     functions
-        .map(|function| {
+        .map(|(place, function)| {
             let source = function.source.as_ref();
+            let is_inlined = place + 1 < symbol.functions.len();
+            let name = shown_name(function, is_inlined, profile.short_names);
             let interned = Function {
-                name: profile.intern_string(&function.name),
+                name: profile.intern_string(&name),
                 system_name: profile.intern_string(&function.system_name),
                 file: source.map(|source| profile.intern_string(&source.file)),
                 start_line: 0,
@@ -431,6 +457,16 @@ fn lines(profile: &mut Profile, symbol: &Symbol) -> Vec<Line> {
             }
         })
         .collect()
+}
+
+/// Names that are mangled, or of inlined functions, are those of C++ or Rust or like them, and can be
+/// shortened; others, such as a JIT compiler's, mean other things by the same signs.
+fn shown_name(function: &symbolizer::Function, is_inlined: bool, short: bool) -> Cow<'_, str> {
+    let is_compiled = is_inlined || function.name != function.system_name;
+    match short && is_compiled {
+        true => symbolizer::short_name(&function.name).into(),
+        false => function.name.as_str().into(),
+    }
 }
 
 fn line_of(profile: &mut Profile, name: &str) -> Line {

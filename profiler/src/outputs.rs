@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use atomic_write_file::AtomicWriteFile;
 use output::{Format, Profile};
 
-use crate::cli::RecordArgs;
+use crate::{cli::RecordArgs, report::shown};
 
 const DEFAULT: &str = "timesink.svg";
 
@@ -82,7 +82,7 @@ impl Outputs {
         for output in &self.outputs {
             let result = output.write(profile);
             let result = result
-                .with_context(|| format!("failed to write `{}`", output.path.display()))
+                .with_context(|| format!("failed to write `{}`", shown(&output.path)))
                 .map(|bytes| written(&output.path, bytes));
             failed = failed.and(result);
         }
@@ -122,7 +122,7 @@ fn format_of(path: &Path) -> Result<Format> {
     Format::from_extension(path).with_context(|| {
         format!(
             "failed to tell the format of `{}`; use .svg, .folded or .pb.gz, or `--format`",
-            path.display()
+            shown(path)
         )
     })
 }
@@ -138,12 +138,12 @@ fn check_place(path: &Path) -> Result<()> {
         return Ok(());
     }
     if path.is_dir() {
-        bail!("failed to write `{}`: it is a folder", path.display());
+        bail!("failed to write `{}`: it is a folder", shown(path));
     }
     let place = behind_link(path)
-        .with_context(|| format!("failed to write through the link `{}`", path.display()))?;
+        .with_context(|| format!("failed to write through the link `{}`", shown(path)))?;
     tempfile::tempfile_in(folder_of(&place))
-        .with_context(|| format!("failed to write in the folder of `{}`", path.display()))?;
+        .with_context(|| format!("failed to write in the folder of `{}`", shown(path)))?;
     Ok(())
 }
 

@@ -43,7 +43,8 @@ impl PerCpuEvent {
         Self::open_with(attributes, cpu)
     }
 
-    /// Opens an event that counts nothing and reports each executable mapping.
+    /// Opens an event that counts nothing and reports each executable mapping, and the code that the
+    /// kernel makes while it runs.
     ///
     /// # Errors
     /// What the kernel answers.
@@ -52,6 +53,7 @@ impl PerCpuEvent {
         let mut attributes = attributes(perf::PERF_TYPE_SOFTWARE, config);
         attributes.set_mmap(1);
         attributes.set_mmap2(1);
+        attributes.set_ksymbol(1);
         // When a process becomes another program, by the clock of the programs.
         attributes.set_comm(1);
         attributes.set_comm_exec(1);

@@ -9,7 +9,9 @@ use crate::{
     account::EventAccount,
     cli::RecordArgs,
     columns::Columns,
+    debug_files::{Debuginfod, Finder},
     ledger::{Ledgers, wait_account},
+    names::Means,
     outputs::Outputs,
     record::Recorded,
     resolve::{Resolved, add_lost, lost_samples, resolve},
@@ -30,16 +32,25 @@ pub fn profile<'a>(
     profile.fold_by(&columns.folded());
     profile.period = events.first().and_then(|(sampling, _)| sampling.period());
     profile.by_thread = args.threads;
+    profile.short_names = args.short_names;
     let detail = Detail {
-        lines: outputs.has(Format::Pprof),
-        inlines: false,
+        // The line of an inlined function would be told of the function around it.
+        lines: outputs.has(Format::Pprof) && !args.no_inline,
+        inlines: !args.no_inline,
     };
     let rules = Rules {
         hide_idle: args.hide_idle,
         shortest: args.min_block.unwrap_or_default(),
         duration: recorded.duration,
     };
-    let resolved = resolve(&recorded.collected, &mut profile, detail, &columns, rules);
+    let servers = args.debuginfod.then(Debuginfod::of_system);
+    let finder = Finder::new(&*recorded.workers, servers.and_then(Result::ok));
+    let means = Means {
+        detail,
+        workers: &recorded.workers,
+        finder: &finder,
+    };
+    let resolved = resolve(&recorded.collected, &mut profile, &means, &columns, rules);
     for (number, (sampling, account)) in events.iter().enumerate() {
         let period = sampling.fixed_period().unwrap_or(0);
         for (cause, samples) in account.lost_of_target() {
@@ -54,6 +65,9 @@ pub fn profile<'a>(
     }
     let ledgers = Ledgers::of(recorded, &resolved);
     profile.ledger = ledgers.whole();
+    for line in resolved.unresolved.table(true).lines() {
+        profile.comment(line);
+    }
     (profile, resolved, ledgers)
 }
 

@@ -43,6 +43,7 @@ use crate::{
     targets::{Targets, target_of},
     watch::watch,
     watching::{Waits, Watching},
+    worker::{Limits, Workers},
 };
 
 /// How often the counts are taken.
@@ -79,6 +80,8 @@ pub struct Recorded {
     pub duration: Duration,
     /// Why it ended.
     pub stop: Stop,
+    /// Who reads the files that stacks name.
+    pub workers: Arc<Workers>,
 }
 
 /// Why a recording ended.
@@ -111,13 +114,17 @@ pub async fn record(
     let identifier = Arc::new(Identifier::load(&offsets)?);
     let budget = Budget::new(args.unwind_memory);
     let mut ready = Ready::new(budget.clone());
-    build_all(targets.code_files(args, &*identifier)?, &budget, |found| {
+    let workers = Arc::new(Workers::new(Limits::of_each(args.symbol_memory)));
+    let files = targets.code_files(args, &*identifier)?;
+    build_all(files, &budget, &workers, |found| {
         report.table(&found);
         ready.add(found);
     });
+    workers.dismiss();
+    let builder = Builder::start(budget, Arc::clone(&workers));
     let config = config(&targets, offsets)?;
     let mut session = Session::attach(
-        args, &config, &targets, samplings, ready, budget, identifier,
+        args, &config, &targets, samplings, ready, builder, identifier,
     )?;
     let waiting = match args.command.as_slice() {
         [] => None,
@@ -126,6 +133,7 @@ pub async fn record(
     let compares = args.waits() && args.verbose;
     let threads_before = compares.then(schedstat::of_all);
     let away_before = away()?;
+    session.collected.kernel_code.begin();
     let (started, began) = (SystemTime::now(), Instant::now());
     session.switch(true)?;
     session.begin_waits()?;
@@ -149,6 +157,10 @@ pub async fn record(
     });
     let away_after = away()?;
     session.take_all()?;
+    // No table is of use any more, and names are.
+    session.collected.files.take_last_copies();
+    // While the programs are loaded: they have frames in the stacks.
+    session.collected.kernel_code.end();
     session.collected.jit.finish(monotonic_ns());
     let away = |cpu: u32| {
         let (before, after) = (away_before.get(&cpu), away_after.get(&cpu));
@@ -165,6 +177,7 @@ pub async fn record(
         started,
         duration,
         stop,
+        workers,
     })
 }
 
@@ -229,7 +242,7 @@ impl Session {
         targets: &Targets,
         samplings: Vec<Sampling>,
         ready: Ready,
-        budget: Budget,
+        builder: Builder,
         identify: Arc<dyn Identify>,
     ) -> Result<Self> {
         let sizes = Sizes {
@@ -270,7 +283,7 @@ impl Session {
             ring,
             sideband,
             tables,
-            builder: Builder::start(budget),
+            builder,
             only_targets: targets.scope == Scope::Tasks,
             watching,
             collected,
@@ -394,7 +407,8 @@ impl Session {
                 && (!self.only_targets || self.programs.is_target(*pid))
             {
                 let files = &mut self.collected.files;
-                if let Some(file) = news(&mut self.tables, files, *identity, path) {
+                files.meet(*pid);
+                if let Some(file) = news(&mut self.tables, files, *identity, path, *pid) {
                     self.builder.build(file);
                 }
             }
@@ -407,6 +421,11 @@ impl Session {
             if let Some(file) = self.collected.take_record(&bytes, now_ns)
                 && self.tables.ask(file.identity)
             {
+                self.builder.build(file);
+            }
+        }
+        for file in self.collected.files.take_copies() {
+            if self.tables.ask(file.identity) {
                 self.builder.build(file);
             }
         }
@@ -459,12 +478,13 @@ fn news(
     files: &mut Files,
     told: FileIdentity,
     path: &Path,
+    pid: u32,
 ) -> Option<CodeFile> {
     let known_as = files.name_of(told);
     if !tables.ask(known_as) {
         return None;
     }
-    let file = files.open_told(told, path);
+    let file = files.open_told(told, path, pid);
     if file.as_ref().is_some_and(|file| file.identity == known_as) {
         return file;
     }

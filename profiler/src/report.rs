@@ -3,6 +3,7 @@
 use std::{
     fmt,
     io::{IsTerminal, Write, stderr},
+    path::Path,
     time::Instant,
 };
 
@@ -11,10 +12,23 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::tables::{Built, Found};
 
-/// Writes to standard error. Where nobody can read it any more, as after a terminal was closed, the
-/// work goes on in silence: a profile is worth more than the words about it.
+/// Writes to standard error, whatever names are in it: here the border is that they all pass. Where
+/// nobody can read it any more, as after a terminal was closed, the work goes on in silence: a profile
+/// is worth more than the words about it.
 pub fn tell(words: fmt::Arguments<'_>) {
-    let _unread = stderr().write_fmt(words);
+    let words = words.to_string();
+    let _unread = stderr().write_all(output::clean_lines(&words).as_bytes());
+}
+
+/// A path as one word of a message, whatever bytes it has.
+#[must_use]
+pub fn shown(path: &Path) -> String {
+    output::clean(&path.to_string_lossy()).into_owned()
+}
+
+/// Writes words in the place of those that the last line of a terminal has.
+fn write_over(words: &str) {
+    let _unread = write!(stderr(), "\r\x1b[K{}", output::clean(words));
 }
 
 /// Says what is being done: on a terminal in one line that is written over, else only with `-v`.
@@ -52,13 +66,13 @@ impl Report {
     pub fn preparing(&self) {
         self.say("building unwind tables");
         if self.is_live() {
-            tell(format_args!("\r\x1b[Ktimesink: building unwind tables"));
+            write_over("timesink: building unwind tables");
         }
     }
 
     /// What files gave, with `-v`.
     pub fn table(&self, file: &Found) {
-        let path = output::clean(&file.path.to_string_lossy()).into_owned();
+        let path = shown(&file.path);
         let took = file.took.as_secs_f64() * 1e3;
         match &file.built {
             Built::Rows(rows) => {
@@ -99,13 +113,13 @@ impl Report {
     pub fn progress(&self, what: &str) {
         let seconds = self.began.elapsed().as_secs();
         let line = format!("timesink: {}, {seconds} s, {what}", self.what);
-        tell(format_args!("\r\x1b[K{}", cut(&line, columns())));
+        write_over(cut(&line, columns()));
     }
 
     /// Ends the line that was written over.
     pub fn finish(&self) {
         if self.is_live() {
-            tell(format_args!("\r\x1b[K"));
+            write_over("");
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use abi::samples::SampleCount;
 use output::{FrameId, Labels, Profile};
-use symbolizer::Detail;
 
 use crate::{
     collected::Collected,
     columns::Columns,
-    names::{Names, Whose, comm},
+    names::{Means, Names, Reading, Whose, comm},
     stacks::{Findings, Halves, Stacks},
+    unresolved::Unresolved,
     waiting::{self, Rules, Waiting},
 };
 
@@ -17,19 +17,26 @@ use crate::{
 pub struct Resolved<'a> {
     /// What was found out about the stacks on the way.
     pub findings: Findings,
+    /// What has no name.
+    pub unresolved: Unresolved,
+    /// How names were found.
+    pub reading: Reading,
     /// The waits, with their causes.
     pub waiting: Waiting<'a>,
+    /// What the user is told of files that were found on the way, a sentence each.
+    pub words: Vec<String>,
 }
 
 /// Adds every count and every wait to a profile, with names.
 pub fn resolve<'a>(
     collected: &'a Collected,
     profile: &mut Profile,
-    detail: Detail,
+    means: &Means<'_>,
     columns: &Columns<'_>,
     rules: Rules,
 ) -> Resolved<'a> {
-    let names = Names::look_up(collected, profile, detail);
+    let mut names = Names::look_up(collected, profile, means);
+    let words = std::mem::take(&mut names.words);
     let mut stacks = Stacks::new(collected, names, profile);
     let root = columns.is_wall().then(|| profile.synthetic("[on-CPU]"));
     add_samples(&mut stacks, profile, columns, root);
@@ -41,8 +48,11 @@ pub fn resolve<'a>(
     waiting::add(&waiting, &mut stacks, profile, columns);
     profile.main_mapping = stacks.main_mapping();
     Resolved {
+        unresolved: Unresolved::of(profile, &stacks.findings.nameless_frames),
+        reading: stacks.names.reading,
         findings: stacks.findings,
         waiting,
+        words,
     }
 }
 

@@ -1,8 +1,9 @@
 //! What the kernel tells of its own accord: each executable file that a process maps, with its
-//! path. It names the files of processes that are gone before anyone could look at them.
+//! path, and each BPF program that comes or goes. It names the files of processes, and the programs,
+//! that are gone before anyone could look at them.
 //!
 //! One event that counts nothing is opened per CPU for its records alone (`perf_event_open(2)`,
-//! "MMAP layout" and `PERF_RECORD_MMAP2`).
+//! "MMAP layout", `PERF_RECORD_MMAP2` and `PERF_RECORD_KSYMBOL`).
 
 use std::{
     ffi::OsString,
@@ -18,6 +19,7 @@ use std::{
 
 use abi::records::FileIdentity;
 use perf_event_open_sys::bindings as perf;
+use symbolizer::KernelImage;
 
 use crate::perf::{PerCpuEvent, online_cpus};
 
@@ -40,6 +42,8 @@ pub enum Told {
         /// Where the process found it.
         path: PathBuf,
     },
+    /// The kernel made this code, or is about to drop it.
+    KernelCode(KernelImage),
     /// A process became another program.
     Executed {
         /// The process.
@@ -213,6 +217,15 @@ fn decode(record: &[u8]) -> Option<Told> {
                 path,
             })
         }
+        // addr, len, ksym_type, flags, name
+        perf::PERF_RECORD_KSYMBOL => {
+            let name = record.get(24..)?.split(|&byte| byte == 0).next()?;
+            Some(Told::KernelCode(KernelImage {
+                start: long(8)?,
+                bytes: word(16)?.into(),
+                name: String::from_utf8_lossy(name).into_owned(),
+            }))
+        }
         _ => None,
     }
 }
@@ -253,6 +266,27 @@ mod tests {
         assert_eq!(decode(&mmap2(b"[heap]\0")), None);
         for length in 0..72 {
             assert_eq!(decode(&whole[..length]), None);
+        }
+    }
+
+    /// A program is told with its place and its name, and nothing cut short panics.
+    #[test]
+    fn a_program_is_told() {
+        let mut record = Vec::new();
+        record.extend(perf::PERF_RECORD_KSYMBOL.to_ne_bytes());
+        record.extend([0; 4]);
+        record.extend(0xffff_ffff_c000_0040_u64.to_ne_bytes());
+        record.extend(100u32.to_ne_bytes());
+        record.extend([1, 0, 0, 0]);
+        record.extend(b"bpf_prog_1_x\0\0\0\0");
+        let told = Told::KernelCode(KernelImage {
+            start: 0xffff_ffff_c000_0040,
+            bytes: 100,
+            name: "bpf_prog_1_x".to_owned(),
+        });
+        assert_eq!(decode(&record), Some(told));
+        for length in 0..24 {
+            assert_eq!(decode(&record[..length]), None);
         }
     }
 }

@@ -24,6 +24,8 @@ pub struct Findings {
     pub frames: u64,
     /// Of those, the ones without a name.
     pub nameless: BTreeMap<Nameless, u64>,
+    /// Which those are.
+    pub nameless_frames: HashMap<FrameId, Nameless>,
 }
 
 /// A pair of stacks, and what was taken with them.
@@ -172,6 +174,7 @@ impl<'a> Stacks<'a> {
         self.findings.frames += samples;
         if let Some(nameless) = named.nameless {
             *self.findings.nameless.entry(nameless).or_default() += samples;
+            self.findings.nameless_frames.insert(named.frame, nameless);
         }
     }
 

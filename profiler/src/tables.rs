@@ -7,7 +7,7 @@
 
 mod budget;
 mod build;
-mod cost;
+pub(crate) mod cost;
 mod extents;
 mod memory;
 mod shared;

@@ -18,6 +18,7 @@ use crate::{
     cli::RecordArgs,
     code_files::{self, CodeFile},
     identity::Identify,
+    report::shown,
     watch::watch,
 };
 
@@ -272,8 +273,8 @@ fn find_cgroup(path: &Path) -> Result<Cgroup> {
         .with_context(|| {
             format!(
                 "failed to find the cgroup `{}` below `{}`",
-                path.display(),
-                root.display()
+                shown(path),
+                shown(&root)
             )
         })?;
     let depth = folder.strip_prefix(&root)?.components().count();

@@ -4,9 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use blazesym::ErrorKind;
 use blazesym::symbolize::source::Source;
-use blazesym::symbolize::{CodeInfo, Input, Reason, Sym, Symbolized, Symbolizer};
+use blazesym::symbolize::{Input, Reason, Symbolized, Symbolizer};
 
-use crate::{Function, Miss, SourceLine, Symbol};
+use crate::{Function, Miss, Symbol};
 
 /// One symbol or reason per offset or address.
 pub(crate) type Answers = Vec<Result<Symbol, Miss>>;
@@ -14,8 +14,7 @@ pub(crate) type Answers = Vec<Result<Symbol, Miss>>;
 /// Asks blazesym. An error that costs the batch becomes the answer for each of it.
 pub(crate) fn ask(symbolizer: &Symbolizer, source: &Source, input: Input<&[u64]>) -> Answers {
     let count = input.into_inner().len();
-    // blazesym 0.2.7 panics on damaged files, among others where a row of a line table names a
-    // file that the table's header does not list. The symbolizer of a file is dropped after the
+    // blazesym 0.2.7 panics on some damaged files. The symbolizer of a file is dropped after the
     // call, so that nothing sees what a panic left half done.
     let result = catch_unwind(AssertUnwindSafe(|| symbolizer.symbolize(source, input)));
     match result {
@@ -41,26 +40,10 @@ pub(crate) fn each_once(numbers: &[u64], resolve: impl FnOnce(&[u64]) -> Answers
 fn answer(symbolized: Symbolized<'_>) -> Result<Symbol, Miss> {
     match symbolized {
         Symbolized::Sym(sym) if sym.name.is_empty() => Err(Miss::NotCovered),
-        Symbolized::Sym(sym) => Ok(symbol(&sym)),
+        Symbolized::Sym(sym) => Ok(Symbol {
+            functions: vec![Function::new(&sym.name, None)],
+        }),
         Symbolized::Unknown(reason) => Err(miss(reason)),
-    }
-}
-
-fn symbol(sym: &Sym<'_>) -> Symbol {
-    // blazesym lists inlined functions from the outermost to the innermost.
-    let inlined = sym.inlined.iter().rev();
-    let functions = inlined
-        .map(|inner| (&inner.name, inner.code_info.as_ref()))
-        .chain([(&sym.name, sym.code_info.as_deref())])
-        .map(|(name, place)| Function::new(name, place.map(source_line)))
-        .collect();
-    Symbol { functions }
-}
-
-fn source_line(place: &CodeInfo<'_>) -> SourceLine {
-    SourceLine {
-        file: place.to_path().to_string_lossy().into_owned(),
-        line: place.line.unwrap_or(0),
     }
 }
 

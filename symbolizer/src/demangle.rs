@@ -13,6 +13,9 @@ const MAX_NAME_BYTES: usize = 4096;
 /// The longest mangled name that is looked at, in bytes.
 const MAX_MANGLED_BYTES: usize = 16 * 1024;
 
+/// Places at which the name of a function may end that are tried.
+const MAX_NAME_ENDS: usize = 32;
+
 /// The name as its source language writes it, or the name itself if it is not mangled. Without
 /// Rust's hashes, without symbol versions, and cut off at 4 KiB.
 pub fn demangle(linkage_name: &str) -> String {
@@ -42,10 +45,28 @@ fn cpp(mangled: &str) -> Option<String> {
     if !mangled.trim_start_matches('_').starts_with('Z') && !mangled.starts_with("_GLOBAL_") {
         return None;
     }
-    let symbol = cpp_demangle::Symbol::new(mangled).ok()?;
+    let Ok(symbol) = cpp_demangle::Symbol::new(mangled) else {
+        return cpp_name(mangled);
+    };
     let mut text = Capped::default();
     let written = symbol.structured_demangle(&mut text, &DemangleOptions::default());
     text.finish(written)
+}
+
+/// The name of a function whose parameters or return type `cpp_demangle` does not understand: 0.5.1
+/// refuses members of types of `std` in expressions, as in libstdc++'s `operator==` for strings.
+///
+/// A mangled name begins with the function's name, and of names without parameters those that are
+/// nested or have template arguments end in `E`.
+fn cpp_name(mangled: &str) -> Option<String> {
+    let ends = mangled.match_indices('E').take(MAX_NAME_ENDS);
+    let mut names = ends.filter_map(|(end, _)| {
+        let symbol = cpp_demangle::Symbol::new(&mangled[..=end]).ok()?;
+        let mut text = Capped::default();
+        let written = symbol.structured_demangle(&mut text, &DemangleOptions::default());
+        text.finish(written)
+    });
+    names.next().filter(|name| !name.ends_with(')'))
 }
 
 /// Cuts `@VERSION` or `@@VERSION` off, which `.symtab` appends to names of shared objects. What
@@ -147,6 +168,23 @@ mod tests {
         );
         assert_eq!(demangle("_ZN1AplERKS_"), "A::operator+(A const&)");
         assert!(demangle("_ZL3fooi.isra.0").starts_with("foo(int)"));
+    }
+
+    /// A function whose type cannot be read has its name all the same, without parameters.
+    #[test]
+    fn cpp_without_its_type() {
+        for (mangled, name) in [
+            (
+                "_ZSteqIcEN9__gnu_cxx11__enable_ifIXsrSt9__is_charIT_E7__valueEbE6__typeERKNSt7__cxx1112basic_stringIS3_St11char_traitsIS3_ESaIS3_EEESE_",
+                "std::operator==<char>",
+            ),
+            (
+                "_ZN2v84base17PrintCheckOperandIaEENSt9enable_ifIXsrSt7is_enumIS5_E5valueEiE4typeES5_",
+                "v8::base::PrintCheckOperand<signed char>",
+            ),
+        ] {
+            assert_eq!(demangle(mangled), name);
+        }
     }
 
     /// Names that are not mangled, or only begin so, are returned as they are.

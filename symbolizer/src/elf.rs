@@ -58,14 +58,15 @@ pub(crate) fn build_id_among<Elf: FileHeader>(
     None
 }
 
-enum Class {
+/// The size of an ELF file's addresses.
+pub(crate) enum Class {
     Elf32,
     Elf64,
 }
 
 /// Whether `file` is an ELF file of this machine, by its first bytes. Byte order matters because
 /// blazesym does not look at it.
-fn native_class(file: &File) -> Result<Class, Miss> {
+pub(crate) fn native_class(file: &File) -> Result<Class, Miss> {
     // What is not a regular file may block, or do something, when it is opened once more.
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
         return Err(Miss::Unreadable);

@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     Function, Miss, SourceLine, Symbol,
     demangle::{capped, demangle},
@@ -20,7 +22,7 @@ const MAX_NAMES_BYTES: usize = 32 << 20;
 const MAX_STEPS: usize = 8 << 20;
 
 /// What one address was called from a point on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JitName {
     /// In a jitdump when the code came to be there, in nanoseconds of `CLOCK_MONOTONIC`; in a perf map,
     /// which has no times, how many bytes of the file end with the line.
@@ -30,7 +32,7 @@ pub struct JitName {
 }
 
 /// What a JIT's map says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JitNames {
     /// For each address, in the order in which they were asked for, all that it was called, the oldest
     /// first.

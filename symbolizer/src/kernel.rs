@@ -1,91 +1,200 @@
 //! Names for addresses in the running kernel, its modules and BPF programs.
+//!
+//! The lists are read here and not by blazesym: that takes every address beyond a symbol for a
+//! part of it, so that the code of a BPF program which has gone would be called by the last
+//! function below, and it has no place for what the kernel told of code that has gone.
 
-use std::fmt;
-use std::fs::File;
-use std::io::Read;
+mod lists;
 
-use blazesym::MaybeDefault;
-use blazesym::symbolize::source::{Kernel, Source};
-use blazesym::symbolize::{Input, Symbolizer};
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{BufReader, Read};
+use std::ops::Range;
+
 use object::NativeEndian;
 use object::elf::FileHeader64;
 use object::read::elf::NoteIterator;
 
-use crate::answer::{ask, each_once};
 use crate::elf::build_id_among;
+use crate::symbol::Function;
 use crate::{Miss, Symbol};
-
-/// On 64-bit machines the kernel has the upper half of the addresses.
-const FIRST_KERNEL_ADDRESS: u64 = 1 << 63;
+use lists::{Entry, FIRST_KERNEL_ADDRESS, Owner, Symbols};
 
 /// The kernel writes a few hundred bytes of notes.
 const MAX_NOTES_BYTES: u64 = 64 * 1024;
 
-/// The kernel's symbols as `/proc/kallsyms` listed them at the first call of
-/// [`KernelNames::resolve`]. To see modules and BPF programs that were loaded later, make a new
-/// one.
+/// What the kernel writes and of which nobody told a size, such as trampolines, takes a page.
+const GENERATED_BYTES: u64 = 4096;
+
+/// Code that the kernel made while it ran: a BPF program, a trampoline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelImage {
+    /// Its first address.
+    pub start: u64,
+    /// How long it is, in bytes.
+    pub bytes: u64,
+    /// What the kernel calls it, such as `bpf_prog_6deef7357e7b4530_name`; empty where the list of
+    /// symbols has it.
+    pub name: String,
+}
+
+/// The kernel's symbols as they were at one moment, and what was told of code that came and went.
+///
+/// Plain data: it can be taken while the code is there and asked when it has gone.
+#[derive(Clone, Debug, Default)]
 pub struct KernelNames {
-    symbolizer: Symbolizer,
-    source: Source<'static>,
+    symbols: Symbols,
+    modules: HashMap<String, Range<u64>>,
+    /// In the order of their starts; of equal ones the last was told last.
+    images: Vec<KernelImage>,
+    /// The symbols of modules at an earlier moment.
+    earlier: Option<Box<KernelNames>>,
+    is_unreadable: bool,
 }
 
 impl KernelNames {
-    /// Names from `/proc/kallsyms`, which is not read yet.
-    pub fn new() -> Self {
-        // Without `vmlinux`: it names the same functions, and needs the KASLR offset.
-        let source = Kernel {
-            vmlinux: MaybeDefault::None,
-            debug_syms: false,
-            ..Kernel::default()
-        };
-        let symbolizer = Symbolizer::builder()
-            .enable_auto_reload(false)
-            .enable_code_info(false)
-            .enable_inlined_fns(false)
-            .enable_demangling(false)
-            .build();
-        KernelNames {
-            symbolizer,
-            source: source.into(),
+    /// Reads what there is at this moment.
+    #[must_use]
+    pub fn read() -> Self {
+        Self::read_wanted(&modules(), |_| true)
+    }
+
+    /// Reads the symbols of modules alone; `None` where the kernel has none. To be
+    /// [given](Self::with_earlier) to what is read later, for modules that go.
+    #[must_use]
+    pub fn read_modules() -> Option<Self> {
+        let modules = modules();
+        let wanted = |owner| matches!(owner, Owner::Module(_));
+        (!modules.is_empty()).then(|| Self::read_wanted(&modules, wanted))
+    }
+
+    fn read_wanted(modules: &str, wanted: impl Fn(Owner) -> bool) -> Self {
+        let symbols = File::open("/proc/kallsyms")
+            .and_then(|list| Symbols::parse(BufReader::with_capacity(1 << 16, list), wanted));
+        let is_unreadable = symbols.is_err();
+        Self {
+            is_unreadable,
+            ..Self::new(symbols.unwrap_or_default(), modules)
         }
     }
 
+    fn new(symbols: Symbols, modules: &str) -> Self {
+        let modules = lists::modules(modules).into_iter();
+        let range = |module: lists::Module| {
+            let end = module.start.saturating_add(module.bytes);
+            (module.name, module.start..end)
+        };
+        Self {
+            modules: modules.map(range).collect(),
+            symbols,
+            ..Self::default()
+        }
+    }
+
+    /// Adds code that the kernel told of, in the order in which it did.
+    #[must_use]
+    pub fn with_images(mut self, images: impl IntoIterator<Item = KernelImage>) -> Self {
+        self.images.extend(images);
+        self.images.sort_by_key(|image| image.start);
+        self
+    }
+
+    /// Adds what was read earlier, for what has gone since.
+    #[must_use]
+    pub fn with_earlier(mut self, earlier: Option<Self>) -> Self {
+        self.earlier = earlier.map(Box::new);
+        self
+    }
+
     /// Names for kernel addresses, in their order.
-    ///
-    /// `/proc/kallsyms` has no sizes: a name covers all up to the next one.
+    #[must_use]
     pub fn resolve(&self, addresses: &[u64]) -> Vec<Result<Symbol, Miss>> {
-        each_once(addresses, |addresses| {
-            // The list begins with small numbers that are no addresses, and the last of them
-            // would cover all of user space.
-            let user = addresses.partition_point(|&address| address < FIRST_KERNEL_ADDRESS);
-            let kernel = ask(
-                &self.symbolizer,
-                &self.source,
-                Input::AbsAddr(&addresses[user..]),
-            );
-            let mut answers = vec![Err(Miss::NotCovered); user];
-            answers.extend(kernel.into_iter().map(|answer| match answer {
-                // blazesym skips symbols at address zero, so that a list of zeros is empty.
-                Err(Miss::NoSymbols) => Err(Miss::KernelAddressesHidden),
-                answer => answer,
-            }));
-            answers
-        })
+        let symbol = |&address: &u64| {
+            let name = self.name(address)?;
+            let functions = vec![Function::new(name, None)];
+            Ok(Symbol { functions })
+        };
+        addresses.iter().map(symbol).collect()
+    }
+
+    fn name(&self, address: u64) -> Result<&str, Miss> {
+        if address < FIRST_KERNEL_ADDRESS {
+            return Err(Miss::NotCovered);
+        }
+        let earlier = || {
+            let earlier = self.earlier.as_ref();
+            earlier.and_then(|earlier| earlier.listed(address))
+        };
+        self.told(address)
+            .or_else(|| self.listed(address))
+            .or_else(earlier)
+            .ok_or_else(|| self.miss())
+    }
+
+    /// The name of code that the kernel told of.
+    fn told(&self, address: u64) -> Option<&str> {
+        let image = self.image(address)?;
+        match image.name.as_str() {
+            "" => {
+                let (entry, _) = self.symbols.before(image.start)?;
+                (entry.address == image.start).then(|| self.symbols.name(entry))
+            }
+            name => Some(name),
+        }
+    }
+
+    fn image(&self, address: u64) -> Option<&KernelImage> {
+        let after = self.images.partition_point(|image| image.start <= address);
+        // Whatever begins last is the latest, as far as nothing tells when a sample was taken.
+        let image = self.images.get(after.checked_sub(1)?)?;
+        (address - image.start < image.bytes).then_some(image)
+    }
+
+    /// The name in the list of symbols, which has no sizes.
+    fn listed(&self, address: u64) -> Option<&str> {
+        let (entry, next) = self.symbols.before(address)?;
+        (address < next.min(self.end(entry))).then(|| self.symbols.name(entry))
+    }
+
+    /// Where the code that a symbol belongs to ends at the latest.
+    fn end(&self, entry: &Entry) -> u64 {
+        match entry.owner {
+            Owner::Core => {
+                let mut core = self.symbols.core.iter();
+                let range = core.find(|range| range.contains(&entry.address));
+                // A kernel without these marks has nothing to go by.
+                let unknown = if self.symbols.core.is_empty() {
+                    u64::MAX
+                } else {
+                    0
+                };
+                range.map_or(unknown, |range| range.end)
+            }
+            Owner::Generated => {
+                let image = self.image(entry.address);
+                let bytes = image.map_or(GENERATED_BYTES, |image| image.bytes);
+                entry.address.saturating_add(bytes)
+            }
+            Owner::Module(number) => {
+                let range = self.modules.get(self.symbols.module(number));
+                range.map_or(u64::MAX, |range| range.end)
+            }
+        }
+    }
+
+    fn miss(&self) -> Miss {
+        match (self.symbols.is_empty(), self.symbols.is_hidden) {
+            (true, true) => Miss::KernelAddressesHidden,
+            (true, false) if self.is_unreadable => Miss::Unreadable,
+            (true, false) => Miss::NoSymbols,
+            (false, _) => Miss::NotCovered,
+        }
     }
 }
 
-impl Default for KernelNames {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl fmt::Debug for KernelNames {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("KernelNames")
-            .finish_non_exhaustive()
-    }
+/// The kernel's list of its modules; one that cannot load any has none.
+fn modules() -> String {
+    fs::read_to_string("/proc/modules").unwrap_or_default()
 }
 
 /// The build id of the running kernel, from `/sys/kernel/notes`.
@@ -95,4 +204,80 @@ pub fn kernel_build_id() -> Option<Vec<u8>> {
     file.take(MAX_NOTES_BYTES).read_to_end(&mut notes).ok()?;
     let notes = NoteIterator::<FileHeader64<NativeEndian>>::new(NativeEndian, 4, &notes).ok()?;
     build_id_among(notes, NativeEndian)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SYMBOLS: &str = "ffffffff81000000 T another\n\
+                           ffffffff81000000 T _stext\n\
+                           ffffffff81000100 T work\n\
+                           ffffffff81000200 T _etext\n\
+                           ffffffffc0000000 t in_module\t[ext4]\n\
+                           ffffffffc0008000 t bpf_prog_1_listed\t[bpf]\n";
+    const MODULES: &str = "ext4 8192 1 - Live 0xffffffffc0000000\n";
+
+    fn names(symbols: &str, modules: &str) -> KernelNames {
+        KernelNames::new(
+            Symbols::parse(symbols.as_bytes(), |_| true).unwrap(),
+            modules,
+        )
+    }
+
+    fn image(start: u64, bytes: u64, name: &str) -> KernelImage {
+        let name = name.to_owned();
+        KernelImage { start, bytes, name }
+    }
+
+    /// Nothing is called by a symbol whose code has ended: not beyond the kernel's text, not beyond
+    /// a module, not beyond a page of generated code.
+    #[test]
+    fn code_ends() {
+        let names = names(SYMBOLS, MODULES);
+        let name = |address| names.name(address);
+        assert_eq!(name(0xffff_ffff_8100_01ff), Ok("work"));
+        assert_eq!(name(0xffff_ffff_8100_0200), Err(Miss::NotCovered));
+        assert_eq!(name(0xffff_ffff_c000_1fff), Ok("in_module"));
+        assert_eq!(name(0xffff_ffff_c000_2000), Err(Miss::NotCovered));
+        assert_eq!(name(0xffff_ffff_c000_8fff), Ok("bpf_prog_1_listed"));
+        assert_eq!(name(0xffff_ffff_c000_9000), Err(Miss::NotCovered));
+        assert_eq!(name(0xffff_ffff_8000_0000), Err(Miss::NotCovered));
+        assert_eq!(name(0x7fff_0000_0000), Err(Miss::NotCovered));
+    }
+
+    /// What the kernel told of goes before the list, has its exact size, and of two programs at one
+    /// address the last is taken.
+    #[test]
+    fn told_code_is_exact() {
+        let names = names(SYMBOLS, MODULES).with_images([
+            image(0xffff_ffff_c000_8000, 0x2000, ""),
+            image(0xffff_ffff_c100_0000, 0x80, "bpf_prog_2_gone"),
+            image(0xffff_ffff_c100_0000, 0x40, "bpf_prog_3_later"),
+        ]);
+        let name = |address| names.name(address);
+        assert_eq!(name(0xffff_ffff_c000_9fff), Ok("bpf_prog_1_listed"));
+        assert_eq!(name(0xffff_ffff_c000_a000), Err(Miss::NotCovered));
+        assert_eq!(name(0xffff_ffff_c100_003f), Ok("bpf_prog_3_later"));
+        assert_eq!(name(0xffff_ffff_c100_0040), Err(Miss::NotCovered));
+    }
+
+    /// A module that has gone is known from the earlier list.
+    #[test]
+    fn modules_that_went_are_named() {
+        let now = "ffffffff81000000 T _stext\nffffffff81000200 T _etext\n";
+        let names = names(now, "").with_earlier(Some(names(SYMBOLS, MODULES)));
+        assert_eq!(names.name(0xffff_ffff_c000_0010), Ok("in_module"));
+    }
+
+    /// A list of zeros is hidden, and an empty one has no symbols.
+    #[test]
+    fn reasons() {
+        let reason = |list| names(list, "").name(u64::MAX).err();
+        assert_eq!(
+            reason("0000000000000000 T _stext\n"),
+            Some(Miss::KernelAddressesHidden)
+        );
+        assert_eq!(reason(""), Some(Miss::NoSymbols));
+    }
 }

@@ -1,8 +1,10 @@
 //! Why there is no name.
 
+use serde::{Deserialize, Serialize};
+
 /// Why an offset or address has no name. A value in the place of the name: one bad offset costs
 /// no other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, Serialize, Deserialize)]
 pub enum Miss {
     /// The file is stripped and no separate debug file was found.
     #[error("the file has no symbol table")]
@@ -28,6 +30,18 @@ pub enum Miss {
     /// The parser panicked, which is an error in the parser that the file provoked.
     #[error("the ELF file made the parser fail")]
     ParserPanicked,
+    /// Reading the file took longer than it may.
+    #[error("reading the file took longer than it may")]
+    TimedOut,
+    /// Reading the file takes more memory than it may.
+    #[error("reading the file takes more memory than it may have")]
+    TooMuchMemory,
+    /// The file was truncated while it was mapped.
+    #[error("the file was cut short while it was read")]
+    CutShort,
+    /// The process that read the file died of it.
+    #[error("the process that read the file died of it")]
+    ReaderDied,
     /// `/proc/kallsyms` shows zeros to this process.
     #[error("the kernel hides its addresses; run as root or set kernel.kptr_restrict to 0")]
     KernelAddressesHidden,
@@ -49,7 +63,7 @@ pub enum Miss {
 
 impl Miss {
     /// Every reason, for counters and their documentation.
-    pub const ALL: [Miss; 13] = [
+    pub const ALL: [Miss; 17] = [
         Miss::NoSymbols,
         Miss::NotCovered,
         Miss::InvalidOffset,
@@ -58,6 +72,10 @@ impl Miss {
         Miss::ForeignElf,
         Miss::Malformed,
         Miss::ParserPanicked,
+        Miss::TimedOut,
+        Miss::TooMuchMemory,
+        Miss::CutShort,
+        Miss::ReaderDied,
         Miss::KernelAddressesHidden,
         Miss::NotInJitMap,
         Miss::JitMapTooLong,
@@ -76,6 +94,10 @@ impl Miss {
             Miss::ForeignElf => "foreign-elf",
             Miss::Malformed => "malformed",
             Miss::ParserPanicked => "parser-panicked",
+            Miss::TimedOut => "timed-out",
+            Miss::TooMuchMemory => "too-much-memory",
+            Miss::CutShort => "cut-short",
+            Miss::ReaderDied => "reader-died",
             Miss::KernelAddressesHidden => "kernel-addresses-hidden",
             Miss::NotInJitMap => "not-in-jit-map",
             Miss::JitMapTooLong => "jit-map-too-long",

@@ -2,8 +2,11 @@
 
 use std::fs::File;
 
-use crate::elf::Layout;
-use crate::{Miss, debug_file};
+use crate::Miss;
+use crate::elf::{Layout, build_id};
+
+/// Where distributions put separate debug files, by build id.
+const DEBUG_DIRECTORIES: [&str; 2] = ["/usr/lib/debug/.build-id", "/lib/debug/.build-id"];
 
 /// The best source of names that a file has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,5 +39,17 @@ pub fn name_source(file: &File) -> Result<NameSource, Miss> {
         NameSource::DynamicSymbols
     } else {
         NameSource::Nothing
+    })
+}
+
+/// The separate debug file of an ELF file, as distributions install them: by build id, below
+/// `/usr/lib/debug` or `/lib/debug`.
+pub fn debug_file(file: &File) -> Option<File> {
+    let id = build_id(file)?;
+    let (first, rest) = id.split_first()?;
+    let rest: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
+    DEBUG_DIRECTORIES.iter().find_map(|directory| {
+        let debug_file = File::open(format!("{directory}/{first:02x}/{rest}.debug")).ok()?;
+        (build_id(&debug_file)? == id).then_some(debug_file)
     })
 }

@@ -1,9 +1,11 @@
 //! The plain data of requests and answers.
 
+use serde::{Deserialize, Serialize};
+
 use crate::demangle::{demangle, system_name};
 
 /// What an offset or address resolves to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Symbol {
     /// The function that holds the instruction and those it is inlined into, innermost first.
     /// Never empty; more than one only when inlined functions were asked for.
@@ -11,7 +13,7 @@ pub struct Symbol {
 }
 
 /// One function of a [`Symbol`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Function {
     /// The name as its source language writes it.
     pub name: String,
@@ -34,7 +36,7 @@ impl Function {
 }
 
 /// A place in a source file.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SourceLine {
     /// The path of the source file as the compiler recorded it.
     pub file: String,
@@ -44,7 +46,7 @@ pub struct SourceLine {
 
 /// How much to tell beyond the function's name. Either field makes DWARF be parsed, which for a
 /// large binary costs hundreds of megabytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Detail {
     /// Fill in [`Function::source`].
     pub lines: bool,

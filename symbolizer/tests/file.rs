@@ -4,8 +4,8 @@ mod common;
 
 use std::fs::File;
 
-use common::{CPP_PROGRAM, PROGRAM, compile, names, offset_of, resolve, run};
-use symbolizer::{Detail, Miss};
+use common::{CPP_PROGRAM, PROGRAM, compile, names, offset_of, resolve, resolve_all, run};
+use symbolizer::{Detail, Miss, Sources};
 use tempfile::tempdir;
 
 const NONE: Detail = Detail {
@@ -43,12 +43,12 @@ fn order_and_duplicates() {
     let path = compile(&directory, "cc", PROGRAM, &[]);
     let (leaf, main) = (offset_of(&path, "leaf"), offset_of(&path, "main"));
     let file = File::open(&path).unwrap();
-    let answers = symbolizer::file(&file, &[main, u64::MAX, leaf, main], NONE);
+    let answers = resolve_all(&file, &[main, u64::MAX, leaf, main], NONE);
     assert_eq!(names(&answers[0]), ["main"]);
     assert_eq!(answers[1], Err(Miss::InvalidOffset));
     assert_eq!(names(&answers[2]), ["leaf"]);
     assert_eq!(answers[3], answers[0]);
-    assert_eq!(symbolizer::file(&file, &[], ALL), []);
+    assert_eq!(resolve_all(&file, &[], ALL), []);
 }
 
 /// A stripped program has no names, a stripped library those that it exports.
@@ -148,9 +148,14 @@ fn separate_debug_file() {
     run(&format!("strip {}", path.display()));
     let (file, debug) = (File::open(&path).unwrap(), File::open(&debug_path).unwrap());
 
-    let bare = symbolizer::file_with_debug(&file, Some(&debug), &[offset], NONE);
+    let sources = Sources {
+        debug: Some(&debug),
+        ..Sources::alone(&file)
+    };
+    let resolve = |detail| symbolizer::file(sources, "/proc/self/fd", &[offset], detail, |_| true);
+    let bare = resolve(NONE);
     assert_eq!(names(&bare[0]), ["leaf"]);
-    let lines = symbolizer::file_with_debug(&file, Some(&debug), &[offset], LINES);
+    let lines = resolve(LINES);
     assert_eq!(
         lines[0].as_ref().unwrap().functions[0]
             .source
@@ -182,7 +187,7 @@ fn deleted() {
     let offset = offset_of(&path, "leaf");
     let file = File::open(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
-    let answers = symbolizer::file(&file, &[offset], LINES);
+    let answers = resolve_all(&file, &[offset], LINES);
     assert_eq!(names(&answers[0]), ["leaf"]);
     assert!(answers[0].as_ref().unwrap().functions[0].source.is_some());
 }
@@ -208,4 +213,91 @@ fn build_id() {
         let path = compile(&directory, "cc", PROGRAM, &[flag]);
         assert_eq!(symbolizer::build_id(&File::open(&path).unwrap()), None);
     }
+}
+
+/// Only the offsets that are asked for in detail have lines, and the others their name.
+#[test]
+fn detail_by_offset() {
+    let directory = tempdir().unwrap();
+    let path = compile(&directory, "cc", PROGRAM, &["-g"]);
+    let (leaf, main) = (offset_of(&path, "leaf"), offset_of(&path, "main"));
+    let sources = &File::open(&path).unwrap();
+    let answers = symbolizer::file(
+        Sources::alone(sources),
+        "/proc/self/fd",
+        &[main, leaf],
+        ALL,
+        |offset| offset == leaf,
+    );
+    let has_line = |index: usize| {
+        let symbol: &symbolizer::Symbol = answers[index].as_ref().unwrap();
+        symbol.functions[0].source.is_some()
+    };
+    assert_eq!((names(&answers[0]), has_line(0)), (vec!["main"], false));
+    assert_eq!((names(&answers[1]), has_line(1)), (vec!["leaf"], true));
+}
+
+/// What `-gsplit-dwarf` leaves in the program is little; the rest comes from the package.
+#[test]
+fn split_dwarf() {
+    let directory = tempdir().unwrap();
+    // binutils' `dwp` knows no DWARF 5.
+    let flags = ["-gdwarf-4", "-gsplit-dwarf"];
+    let path = compile(&directory, "cc", PROGRAM, &flags);
+    let package_path = directory.path().join("package.dwp");
+    run(&format!(
+        "dwp -e {} -o {}",
+        path.display(),
+        package_path.display()
+    ));
+    let start = offset_of(&path, "caller");
+    let offsets: Vec<u64> = (start..start + 64).collect();
+    let (file, package) = (
+        File::open(&path).unwrap(),
+        File::open(&package_path).unwrap(),
+    );
+    let most_inlined = |package| {
+        let sources = Sources {
+            package,
+            ..Sources::alone(&file)
+        };
+        let answers = symbolizer::file(sources, "/proc/self/fd", &offsets, ALL, |_| true);
+        let depths = answers
+            .iter()
+            .flatten()
+            .map(|symbol| symbol.functions.len());
+        depths.max().unwrap()
+    };
+    assert_eq!((most_inlined(None), most_inlined(Some(&package))), (1, 2));
+}
+
+/// What `dwz` moves to another file is found there.
+#[test]
+fn supplementary_file() {
+    let directory = tempdir().unwrap();
+    let path = compile(&directory, "cc", PROGRAM, &["-g"]);
+    let (other, common) = (
+        directory.path().join("other"),
+        directory.path().join("common"),
+    );
+    std::fs::copy(&path, &other).unwrap();
+    run(&format!(
+        "dwz -m {} {} {}",
+        common.display(),
+        path.display(),
+        other.display()
+    ));
+    let start = offset_of(&path, "caller");
+    let offsets: Vec<u64> = (start..start + 64).collect();
+    let (file, common) = (File::open(&path).unwrap(), File::open(&common).unwrap());
+    let sources = Sources {
+        supplementary: Some(&common),
+        ..Sources::alone(&file)
+    };
+    let answers = symbolizer::file(sources, "/proc/self/fd", &offsets, ALL, |_| true);
+    let inlined = answers
+        .iter()
+        .find(|answer| names(answer).len() == 2)
+        .unwrap();
+    assert_eq!(names(inlined), ["inlined", "caller"]);
 }

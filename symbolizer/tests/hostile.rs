@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use common::{PROGRAM, compile, names, offset_of, run, xorshift};
+use common::{PROGRAM, compile, names, offset_of, resolve_all, run, xorshift};
 use object::{Object, ObjectSection};
 use symbolizer::{Detail, Miss};
 use tempfile::tempdir;
@@ -42,7 +42,7 @@ fn not_regular() {
     for file in [File::open(directory.path()), fifo, File::open("/dev/zero")] {
         let file = file.unwrap();
         assert_eq!(
-            symbolizer::file(&file, &[0, 1], ALL),
+            resolve_all(&file, &[0, 1], ALL),
             vec![Err(Miss::Unreadable); 2]
         );
         assert_eq!(symbolizer::build_id(&file), None);
@@ -81,7 +81,7 @@ fn truncated() {
         copy.set_len((content.len() * step / 64) as u64).unwrap();
         for detail in [NONE, ALL] {
             assert_eq!(
-                symbolizer::file(&copy_read, &offsets, detail).len(),
+                resolve_all(&copy_read, &offsets, detail).len(),
                 offsets.len()
             );
         }
@@ -107,10 +107,7 @@ fn flipped_bits() {
         let flipped = content[at] ^ (1 << (xorshift(&mut state) % 8));
         file.write_all_at(&[flipped], at as u64).unwrap();
         for detail in [NONE, ALL] {
-            assert_eq!(
-                symbolizer::file(&file, &offsets, detail).len(),
-                offsets.len()
-            );
+            assert_eq!(resolve_all(&file, &offsets, detail).len(), offsets.len());
         }
         symbolizer::build_id(&file);
         file.write_all_at(&content[at..=at], at as u64).unwrap();
@@ -144,10 +141,7 @@ fn damaged_line_table() {
     for (at, bit) in line_table.flat_map(|at| (0..8).map(move |bit| (at, bit))) {
         let original = content[at as usize];
         file.write_all_at(&[original ^ (1 << bit)], at).unwrap();
-        assert_eq!(
-            names(&symbolizer::file(&file, &[offset], LINES)[0]),
-            ["leaf"]
-        );
+        assert_eq!(names(&resolve_all(&file, &[offset], LINES)[0]), ["leaf"]);
         file.write_all_at(&[original], at).unwrap();
     }
 }

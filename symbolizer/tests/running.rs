@@ -5,7 +5,7 @@ mod common;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 
-use common::{names, offset_of};
+use common::{names, offset_of, resolve_all};
 use symbolizer::{Detail, KernelNames, Miss};
 use tempfile::NamedTempFile;
 
@@ -36,7 +36,7 @@ fn kernel_address(function: &str) -> Option<u64> {
 /// hidden addresses say that they are hidden.
 #[test]
 fn kernel_function() {
-    let kernel = KernelNames::new();
+    let kernel = KernelNames::read();
     let Some(address) = kernel_address("vfs_read") else {
         assert_eq!(
             kernel.resolve(&[1 << 63]),
@@ -72,7 +72,7 @@ fn vdso() {
     let mut content = vec![0; image.len()];
     file.read_exact_at(&mut content, 0).unwrap();
     assert_eq!(content, image);
-    let answers = symbolizer::file(&file, &[offset], Detail::default());
+    let answers = resolve_all(&file, &[offset], Detail::default());
     // Both names are at the same address, and either is right.
     assert!(["__vdso_clock_gettime", "clock_gettime"].contains(&names(&answers[0])[0]));
     assert!(symbolizer::build_id(&file).is_some());

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use tests::{Pprof, PprofSample, Running, Workload, record, require_root};
+use tests::{Pprof, PprofFrame, PprofSample, Running, Workload, record, require_root};
 
 /// Whether user code was running.
 fn is_user(sample: &PprofSample) -> bool {
@@ -17,8 +17,16 @@ fn total(profile: &Pprof, wanted: impl Fn(&PprofSample) -> bool) -> u64 {
     samples.map(|sample| sample.samples).sum()
 }
 
-/// Of 2,000 children of 5 ms each, at least 95 % of the user samples are in the right process, with
-/// module and function.
+/// Whether a frame shows a function, and not the place of an instruction in a file.
+fn is_named(frame: &PprofFrame) -> bool {
+    !frame.function.is_empty()
+        && !frame.function.starts_with('[')
+        && !frame.function.contains("+0x")
+}
+
+/// Of 2,000 children of 5 ms each, at least 98 % of the user samples have a function's name, and 95 %
+/// are at work, in the right process and module: the others are of the loader and of the kernel's and
+/// C library's share in starting a program.
 #[test]
 fn children_have_names() {
     if !require_root() {
@@ -34,8 +42,51 @@ fn children_have_names() {
             && sample.process == "forks"
             && leaf.is_some_and(|leaf| leaf.module == forks.path() && leaf.function == "child_work")
     });
+    let named = total(&profile, |sample| {
+        is_user(sample) && is_named(&sample.frames[0])
+    });
     assert!(user > 5000, "{user}");
+    assert!(named * 100 >= user * 98, "{named} of {user}");
     assert!(right * 100 >= user * 95, "{right} of {user}");
+}
+
+/// Short commands, one after the other: every user sample is in a file by its path, and at least 98 %
+/// of those in files with a symbol table or a debug file have a function's name. Debian's `git` and
+/// `dash` have neither, and export nothing: what runs in them is shown by its place.
+#[test]
+fn short_commands_have_names() {
+    if !require_root() {
+        return;
+    }
+    let repository = env!("CARGO_MANIFEST_DIR");
+    let script = format!(
+        "for i in $(seq 150); do git -C {repository} log -3 >/dev/null; \
+         sh -c 'i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done'; done"
+    );
+    let recorded = record(&["-F", "1999"], &["sh", "-c", &script]);
+    let profile = recorded.pprof();
+    let user = |sample: &PprofSample| {
+        let leaf = sample.frames.first();
+        leaf.is_some_and(|leaf| !leaf.is_kernel() && !leaf.function.starts_with("[lost"))
+    };
+    let all = total(&profile, user);
+    let in_files = total(&profile, |sample| {
+        user(sample)
+            && (sample.frames[0].module.starts_with('/') || sample.frames[0].module == "[vdso]")
+    });
+    assert!(all > 500, "{all}");
+    assert_eq!(in_files, all, "{}", recorded.run.stderr);
+    // The system's C library and its loader, whose debug files `tests/install-tools` brings.
+    let has_symbols = |sample: &PprofSample| {
+        let name = sample.frames[0].module.rsplit('/').next();
+        name.is_some_and(|name| name.starts_with("libc.so") || name.starts_with("ld-linux"))
+    };
+    let expected = total(&profile, |sample| user(sample) && has_symbols(sample));
+    let named = total(&profile, |sample| {
+        user(sample) && has_symbols(sample) && is_named(&sample.frames[0])
+    });
+    assert!(expected > 100, "{expected}");
+    assert!(named * 100 >= expected * 98, "{named} of {expected}");
 }
 
 /// The most memory, in KiB, that the recorder of so many children has used when it stops.

@@ -112,7 +112,7 @@ fn labels(profile: &Profile, labels: Labels, strings: &mut Strings) -> Vec<proto
     pairs.into_iter().map(label).collect()
 }
 
-/// What was recorded, then the ledger row by row.
+/// What was recorded, then the ledger row by row, then what was added.
 fn comments(profile: &Profile, strings: &mut Strings) -> Vec<i64> {
     let meta = profile.meta();
     let head = [
@@ -121,7 +121,12 @@ fn comments(profile: &Profile, strings: &mut Strings) -> Vec<i64> {
         format!("host: {}", meta.host),
     ];
     let ledger = profile.ledger.to_string();
-    let lines = head.iter().map(String::as_str).chain(ledger.lines());
+    let added = profile.comments().iter().map(String::as_str);
+    let lines = head
+        .iter()
+        .map(String::as_str)
+        .chain(ledger.lines())
+        .chain(added);
     lines.map(|line| strings.id(line)).collect()
 }
 

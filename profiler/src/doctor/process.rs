@@ -11,6 +11,7 @@ use crate::{
     identity::ByStat,
     tables::{Budget, Built, Found, build_all},
     unwind::{pages, rules::RuleSet},
+    worker::{Limits, Workers},
 };
 
 /// What a table may take while it is looked at: more than of any file that is not hostile.
@@ -34,15 +35,16 @@ pub struct CodeReport {
 /// # Errors
 /// Where there is no such process, or its mappings may not be read.
 pub fn examine(pid: u32) -> Result<Vec<CodeReport>> {
-    std::fs::read_to_string(format!("/proc/{pid}/maps")).with_context(|| {
+    std::fs::read(format!("/proc/{pid}/maps")).with_context(|| {
         format!("failed to read what the process {pid} maps; `ps -e` lists those that run")
     })?;
     let files = code_files::of_processes([pid], &ByStat);
+    let workers = Workers::new(Limits::of_each(MOST_BYTES));
     let mut reports = Vec::new();
     for file in files {
         let source = symbolizer::name_source(&file.file);
         let report = |found: Found| reports.push(report(&found, source));
-        build_all(vec![file], &Budget::new(MOST_BYTES), report);
+        build_all(vec![file], &Budget::new(MOST_BYTES), &workers, report);
     }
     reports.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(reports)

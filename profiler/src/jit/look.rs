@@ -11,6 +11,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::open::{Lookup, Refusal, open};
 
 /// How much is read of a file in `/proc`: 64,000 mappings have some 8 MB.
@@ -23,7 +25,7 @@ const ROOT: u32 = 0;
 const SLACK: Duration = Duration::from_secs(1);
 
 /// What a map is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// Text, without times.
     PerfMap,

@@ -2,13 +2,13 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    fs::File,
     path::Path,
 };
 
-use symbolizer::{JitName, JitNames, Miss, Symbol};
+use symbolizer::{JitName, Miss, Symbol};
 
 use super::{Growth, Held, JitMaps, Kind, Life, Refusal};
+use crate::worker::Workers;
 
 /// The addresses of each process that lie in memory without a file.
 pub type Addresses = HashMap<u32, BTreeSet<u64>>;
@@ -58,19 +58,12 @@ impl<Place> Default for JitPlaces<Place> {
     }
 }
 
-/// Reads a map that a target wrote.
-fn read(kind: Kind, file: &File, addresses: &[u64]) -> JitNames {
-    match kind {
-        Kind::PerfMap => symbolizer::perf_map(file, addresses),
-        Kind::Jitdump => symbolizer::jitdump(file, addresses),
-    }
-}
-
 impl<Place> JitPlaces<Place> {
     /// Reads the maps of all processes that have addresses. `place` is given the path of the map.
     pub fn look_up(
         maps: &JitMaps,
         addresses: &Addresses,
+        workers: &Workers,
         mut place: impl FnMut(&Path, u64, &Symbol) -> Place,
     ) -> Self {
         let mut processes = HashMap::new();
@@ -80,7 +73,7 @@ impl<Place> JitPlaces<Place> {
             };
             let addresses: Vec<u64> = addresses.iter().copied().collect();
             let lives = process.lives.iter();
-            let lives = lives.map(|life| LifeNames::read(life, &addresses, &mut place));
+            let lives = lives.map(|life| LifeNames::read(life, &addresses, workers, &mut place));
             processes.insert(*pid, lives.collect());
         }
         Self { processes }
@@ -127,11 +120,12 @@ impl<Place> LifeNames<Place> {
     fn read(
         life: &Life,
         addresses: &[u64],
+        workers: &Workers,
         place: &mut impl FnMut(&Path, u64, &Symbol) -> Place,
     ) -> Self {
         let maps = life.maps.iter();
         let mut maps: Vec<_> = maps
-            .map(|held| MapNames::read(held, addresses, place))
+            .map(|held| MapNames::read(held, addresses, workers, place))
             .collect();
         maps.sort_by_key(|map| map.kind == Kind::PerfMap);
         Self {
@@ -151,9 +145,10 @@ impl<Place> MapNames<Place> {
     fn read(
         held: &Held,
         addresses: &[u64],
+        workers: &Workers,
         place: &mut impl FnMut(&Path, u64, &Symbol) -> Place,
     ) -> Self {
-        let found = read(held.kind, &held.file, addresses);
+        let found = workers.jit_names(held.kind, &held.file, addresses);
         let mut names = HashMap::new();
         for (&address, known) in addresses.iter().zip(&found.names) {
             let known = known.iter().filter(|name| held.has(name));

@@ -4,7 +4,7 @@
 use std::{
     fs::File,
     os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Sender, channel},
@@ -21,12 +21,13 @@ use super::{
     cost,
 };
 use crate::{
+    cache::folder_of,
     code_files::CodeFile,
     unwind::{
-        self,
         cache::{Cache, Key},
-        rows::{FileRows, Rows},
+        rows::Rows,
     },
+    worker::Workers,
 };
 
 /// Smaller files are read as fast as their cached table.
@@ -59,7 +60,12 @@ pub struct Found {
 }
 
 /// Builds the tables of files on all CPUs, and gives them one by one.
-pub fn build_all(files: Vec<CodeFile>, budget: &Budget, take: impl FnMut(Found) + Send) {
+pub fn build_all(
+    files: Vec<CodeFile>,
+    budget: &Budget,
+    workers: &Workers,
+    take: impl FnMut(Found) + Send,
+) {
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let waiting = Mutex::new(files.into_iter());
     let next = || {
@@ -74,7 +80,7 @@ pub fn build_all(files: Vec<CodeFile>, budget: &Budget, take: impl FnMut(Found) 
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(file) = next() {
-                    let found = build(file, budget, &unstored);
+                    let found = build(file, budget, workers, &unstored);
                     take.lock().unwrap_or_else(PoisonError::into_inner)(found);
                 }
             });
@@ -93,13 +99,17 @@ pub struct Builder {
 impl Builder {
     /// Starts the thread, which ends when this is dropped.
     #[must_use]
-    pub fn start(budget: Budget) -> Self {
+    pub fn start(budget: Budget, workers: Arc<Workers>) -> Self {
         let (files, mut waiting) = mpsc::unbounded_channel();
         let (built, found) = mpsc::unbounded_channel();
         let unstored = store_behind();
         thread::spawn(move || {
             while let Some(file) = waiting.blocking_recv() {
-                if built.send(build(file, &budget, &unstored)).is_err() {
+                let found = build(file, &budget, &workers, &unstored);
+                if waiting.is_empty() {
+                    workers.dismiss();
+                }
+                if built.send(found).is_err() {
                     return;
                 }
             }
@@ -115,13 +125,17 @@ impl Builder {
 }
 
 /// Builds a table once there is memory for it.
-fn build(file: CodeFile, budget: &Budget, unstored: &Sender<Unstored>) -> Found {
-    let bytes = cost::of(&file.file);
-    let loan = budget.lend(bytes);
+fn build(file: CodeFile, budget: &Budget, workers: &Workers, unstored: &Sender<Unstored>) -> Found {
     let began = Instant::now();
-    let built = match &loan {
-        Some(_) => cached(&file.file, budget, unstored),
-        None => Built::TooLarge(bytes),
+    let (built, loan) = match workers.table_cost(&file.file) {
+        Ok(cost) => match budget.lend(cost.bytes) {
+            Some(loan) => (
+                cached(&file.file, cost.build_id, budget, workers, unstored),
+                Some(loan),
+            ),
+            None => (Built::TooLarge(cost.bytes), None),
+        },
+        Err(fate) => (Built::ByFramePointer(fate.to_string()), None),
     };
     Found {
         identity: file.identity,
@@ -144,7 +158,7 @@ struct Unstored {
 fn store_behind() -> Sender<Unstored> {
     let (unstored, tables) = channel::<Unstored>();
     thread::spawn(move || {
-        let cache = Cache::new(cache_folder());
+        let cache = Cache::new(folder_of("unwind"));
         for table in tables {
             let key = Key {
                 build_id: &table.build_id,
@@ -160,23 +174,28 @@ fn store_behind() -> Sender<Unstored> {
 /// Takes the table of a large file from the cache, or builds it for the cache. Files that others
 /// than root can write are not cached: their build id may be forged, and would give another file
 /// their table.
-fn cached(file: &File, budget: &Budget, unstored: &Sender<Unstored>) -> Built {
+fn cached(
+    file: &File,
+    build_id: Option<Vec<u8>>,
+    budget: &Budget,
+    workers: &Workers,
+    unstored: &Sender<Unstored>,
+) -> Built {
     let trusted = file.metadata().ok().filter(|data| {
         data.uid() == 0 && data.mode() & 0o022 == 0 && data.len() >= MIN_CACHED_BYTES
     });
-    let build_id = trusted.as_ref().and_then(|_| symbolizer::build_id(file));
     let (Some(data), Some(build_id)) = (trusted, build_id) else {
-        return built(file);
+        return built(file, workers);
     };
     let file_bytes = data.len();
     let key = Key {
         build_id: &build_id,
         file_bytes,
     };
-    if let Some(rows) = Cache::new(cache_folder()).load(key) {
+    if let Some(rows) = Cache::new(folder_of("unwind")).load(key) {
         return Built::Rows(Arc::new(rows));
     }
-    let built = built(file);
+    let built = built(file, workers);
     // What there is no memory to store is built again.
     if let Built::Rows(rows) = &built
         && let Some(loan) = budget.lend_now(cost::of_storing(rows.rows.len()))
@@ -192,23 +211,9 @@ fn cached(file: &File, budget: &Budget, unstored: &Sender<Unstored>) -> Built {
     built
 }
 
-/// Root has the system's folder, everybody else one of their own.
-fn cache_folder() -> PathBuf {
-    // SAFETY: the call has no preconditions.
-    if unsafe { libc::geteuid() } == 0 {
-        return PathBuf::from("/var/cache/timesink/unwind");
-    }
-    let home = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cache")));
-    home.unwrap_or_default().join("timesink/unwind")
-}
-
-fn built(file: &File) -> Built {
-    match unwind::file::read(file) {
-        Ok(FileRows::Rows(rows, _)) => Built::Rows(Arc::new(rows)),
-        Ok(FileRows::NoCfi) => {
-            Built::ByFramePointer("the file has no call frame information".to_owned())
-        }
-        Err(error) => Built::ByFramePointer(error.to_string()),
+fn built(file: &File, workers: &Workers) -> Built {
+    match workers.table(file) {
+        Ok(rows) => Built::Rows(Arc::new(rows)),
+        Err(why) => Built::ByFramePointer(why),
     }
 }

@@ -1,4 +1,4 @@
-//! How much memory it takes to build a file's table, by its headers.
+//! How much memory it takes to build a file's table, by its headers. Readers find it out.
 
 use std::fs::File;
 
@@ -24,7 +24,7 @@ const BASE_BYTES: usize = 256 << 10;
 /// An upper bound of what building takes at a time: the call frame information, each row twice, and
 /// the code that is searched; or, at the end, each row and its table, which is less but where rows
 /// lie far apart.
-pub(super) fn of(file: &File) -> usize {
+pub(crate) fn of(file: &File) -> usize {
     let length = file.metadata().map_or(0, |data| data.len());
     let (cfi, code) = sizes(&BoundedFile::new(file, HEADERS_BYTES)).unwrap_or_default();
     let (cfi, code) = (cfi.min(length) as usize, code.min(length));

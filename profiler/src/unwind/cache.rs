@@ -1,36 +1,26 @@
 //! Tables on disk, a file per build id, so that a file is read once and not once per recording.
 //!
 //! The format is drawn in docs/design/unwind-tables.md. A cached table with anything wrong is as
-//! good as none: the table is built again. The checksum finds accidents; against other users the
-//! folder is closed, and a table is checked so far that a wrong one gives wrong stacks at most.
+//! good as none: the table is built again. A table is checked so far that a wrong one gives wrong
+//! stacks at most.
 
-use std::{
-    fs::{self, DirBuilder, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
-    path::PathBuf,
-};
+use std::{io, path::PathBuf};
 
 use abi::unwind::Rule;
-use atomic_write_file::AtomicWriteFile;
 
 use super::{
     rows::{Row, Rows},
     rules::{MAX_RULES, RuleSet},
 };
+use crate::cache::{Folder, hex, seal, unseal};
 
-const MAGIC: &[u8; 8] = b"timesink";
 /// Rises with every change of the layout or of what rules mean.
 const VERSION: u32 = 2;
-/// Magic, version and checksum; the checksum is of all that follows.
-const PREFIX_BYTES: usize = 16;
 const RULE_BYTES: usize = size_of::<Rule>();
 /// The offset of a row, and its rule's index.
 const ROW_BYTES: usize = 4 + 2;
 /// What all tables of a folder may take together; the oldest make room.
 const MAX_FOLDER_BYTES: u64 = 512 << 20;
-/// The longest build id; linkers write 8 to 32 bytes.
-const MAX_BUILD_ID_BYTES: usize = 64;
 /// More than the largest table that is built.
 const MAX_FILE_BYTES: u64 = 128 << 20;
 
@@ -46,32 +36,22 @@ pub struct Key<'a> {
 /// A folder of tables.
 #[derive(Clone, Debug)]
 pub struct Cache {
-    folder: PathBuf,
+    folder: Folder,
 }
 
 impl Cache {
     /// The cache in a folder that may not be there yet.
     #[must_use]
     pub fn new(folder: PathBuf) -> Self {
-        Cache { folder }
+        Cache {
+            folder: Folder::new(folder, MAX_FOLDER_BYTES, MAX_FILE_BYTES),
+        }
     }
 
     /// The table of a file, where one is stored and nothing is wrong with it.
     #[must_use]
     pub fn load(&self, key: Key<'_>) -> Option<Rows> {
-        self.is_own().ok()?;
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-            .open(self.path(key)?)
-            .ok()?;
-        let metadata = file.metadata().ok()?;
-        if !metadata.is_file() || metadata.len() > MAX_FILE_BYTES {
-            return None;
-        }
-        let mut bytes = Vec::with_capacity(metadata.len() as usize);
-        file.take(MAX_FILE_BYTES).read_to_end(&mut bytes).ok()?;
-        decode(key, &bytes)
+        decode(key, &self.folder.load(&name(key)?)?)
     }
 
     /// Stores the table of a file, whole or not at all. A file without a usable build id is not
@@ -80,63 +60,15 @@ impl Cache {
     /// # Errors
     /// The folder or the file in it cannot be written.
     pub fn store(&self, key: Key<'_>, rows: &Rows) -> io::Result<()> {
-        let Some(path) = self.path(key) else {
-            return Ok(());
-        };
-        if !fs::exists(&self.folder)? {
-            let mut folder = DirBuilder::new();
-            folder.recursive(true).mode(0o700).create(&self.folder)?;
+        match name(key) {
+            Some(name) => self.folder.store(&name, &encode(key, rows)),
+            None => Ok(()),
         }
-        self.is_own()?;
-        let bytes = encode(key, rows);
-        self.make_room(bytes.len() as u64)?;
-        let mut file = AtomicWriteFile::open(path)?;
-        file.write_all(&bytes)?;
-        file.commit()
     }
+}
 
-    /// A folder that somebody else made, or may write to, is not used.
-    fn is_own(&self) -> io::Result<()> {
-        let found = fs::symlink_metadata(&self.folder)?;
-        // SAFETY: the call has no preconditions.
-        let own = found.uid() == unsafe { libc::geteuid() };
-        if found.is_dir() && own && found.mode() & 0o022 == 0 {
-            return Ok(());
-        }
-        Err(io::ErrorKind::PermissionDenied.into())
-    }
-
-    /// Removes the oldest tables until so many bytes more keep within the bound.
-    fn make_room(&self, bytes: u64) -> io::Result<()> {
-        let mut tables = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            let data = entry.metadata()?;
-            tables.push((data.modified()?, data.len(), entry.path()));
-        }
-        tables.sort();
-        let mut total = bytes + tables.iter().map(|(_, length, _)| length).sum::<u64>();
-        for (_, length, path) in tables {
-            if total <= MAX_FOLDER_BYTES {
-                break;
-            }
-            fs::remove_file(path)?;
-            total -= length;
-        }
-        Ok(())
-    }
-
-    fn path(&self, key: Key<'_>) -> Option<PathBuf> {
-        if !(1..=MAX_BUILD_ID_BYTES).contains(&key.build_id.len()) {
-            return None;
-        }
-        let hex: String = key
-            .build_id
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        Some(self.folder.join(format!("{hex}.unwind")))
-    }
+fn name(key: Key<'_>) -> Option<String> {
+    Some(format!("{}.unwind", hex(key.build_id)?))
 }
 
 /// The bytes of a cached table.
@@ -158,24 +90,14 @@ pub fn encode(key: Key<'_>, table: &Rows) -> Vec<u8> {
     for row in &table.rows {
         body.extend(row.rule.to_le_bytes());
     }
-    let mut bytes = Vec::with_capacity(PREFIX_BYTES + body.len());
-    bytes.extend(MAGIC);
-    bytes.extend(VERSION.to_le_bytes());
-    bytes.extend(crc32fast::hash(&body).to_le_bytes());
-    bytes.append(&mut body);
-    bytes
+    seal(VERSION, body)
 }
 
 /// The table in the bytes of a file of the cache; `None` where anything is wrong with them or they
 /// are another file's.
 #[must_use]
 pub fn decode(key: Key<'_>, bytes: &[u8]) -> Option<Rows> {
-    let (magic, rest) = bytes.split_first_chunk::<8>()?;
-    let (version, rest) = take_u32(rest)?;
-    let (checksum, body) = take_u32(rest)?;
-    if magic != MAGIC || version != VERSION || checksum != crc32fast::hash(body) {
-        return None;
-    }
+    let body = unseal(VERSION, bytes)?;
     let (file_bytes, rest) = body.split_first_chunk()?;
     let (build_id_bytes, rest) = take_u32(rest)?;
     let (rule_count, rest) = take_u32(rest)?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use object::{Object, ObjectSegment, ObjectSymbol};
-use symbolizer::{Detail, Miss, Symbol};
+use symbolizer::{Detail, Miss, Sources, Symbol};
 use tempfile::TempDir;
 
 /// Lines are counted by the tests: `leaf` opens on line 1, `inlined` on 2, `caller` on 5.
@@ -75,10 +75,20 @@ pub(crate) fn offset_of(path: &Path, function: &str) -> u64 {
     symbol.address() - segment.address() + segment.file_range().0
 }
 
+/// The answers for offsets of a file that has no others beside it.
+pub(crate) fn resolve_all(
+    file: &File,
+    offsets: &[u64],
+    detail: Detail,
+) -> Vec<Result<Symbol, Miss>> {
+    let sources = Sources::alone(file);
+    symbolizer::file(sources, "/proc/self/fd", offsets, detail, |_| true)
+}
+
 /// The answer for one offset of the file at `path`.
 pub(crate) fn resolve(path: &Path, offset: u64, detail: Detail) -> Result<Symbol, Miss> {
     let file = File::open(path).expect("the file can be opened");
-    let mut answers = symbolizer::file(&file, &[offset], detail);
+    let mut answers = resolve_all(&file, &[offset], detail);
     assert_eq!(answers.len(), 1);
     answers.remove(0)
 }

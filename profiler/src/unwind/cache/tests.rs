@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 
 const KEY: Key<'static> = Key {
@@ -24,7 +26,7 @@ fn a_stored_table_comes_back() {
     assert_eq!(cache.load(KEY), None);
     cache.store(KEY, &table).unwrap();
     assert_eq!(cache.load(KEY), Some(table));
-    let names: Vec<_> = fs::read_dir(&cache.folder)
+    let names: Vec<_> = fs::read_dir(folder.path().join("new/tables"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
@@ -104,7 +106,7 @@ fn an_unsound_table_is_none() {
 fn a_planted_file_is_none() {
     let folder = tempfile::tempdir().unwrap();
     let cache = Cache::new(folder.path().into());
-    let place = cache.path(KEY).unwrap();
+    let place = cache.folder.place(&name(KEY).unwrap());
     let elsewhere = folder.path().join("elsewhere");
     fs::write(&elsewhere, encode(KEY, &small_table())).unwrap();
     std::os::unix::fs::symlink(&elsewhere, &place).unwrap();

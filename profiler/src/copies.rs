@@ -1,0 +1,211 @@
+//! Files of file systems that may not answer (`mounts`): another process reads them into memory, and is
+//! left behind where it does not come to an end. All who read the file read the copy.
+//!
+//! It is another process, and no thread, since who waits for such a file system cannot be ended, and a
+//! process with such a thread cannot end either. It runs as the user of the process that maps the
+//! file: these file systems let no other user read them, mostly not even root.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    ffi::CString,
+    fs::File,
+    io::{self, Read},
+    os::{
+        fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+        unix::{fs::MetadataExt, process::CommandExt},
+    },
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use abi::records::FileIdentity;
+
+use crate::code_files::CodeFile;
+
+/// The subcommand that reads.
+pub const SUBCOMMAND: &str = "copy-file";
+/// The largest file that is copied.
+const MAX_FILE_BYTES: u64 = 256 << 20;
+/// What all copies may take.
+const MAX_BYTES: u64 = 512 << 20;
+/// How long one may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How many are read at a time.
+const MAX_AT_A_TIME: usize = 4;
+/// How many wait at most.
+const MAX_WAITING: usize = 256;
+/// How often those that are waited for are looked at.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// A file that is to be copied.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) identity: FileIdentity,
+    pub(crate) path: PathBuf,
+    /// A place by which it can be opened.
+    pub(crate) place: OwnedFd,
+    /// A process that maps it.
+    pub(crate) pid: u32,
+}
+
+/// A copy that is being made.
+#[derive(Debug)]
+struct Running {
+    identity: FileIdentity,
+    path: PathBuf,
+    child: Child,
+    copy: File,
+    ends: Instant,
+}
+
+/// All copies of a recording.
+#[derive(Debug, Default)]
+pub(crate) struct Copies {
+    asked: HashSet<FileIdentity>,
+    waiting: VecDeque<Wanted>,
+    running: Vec<Running>,
+    /// File systems that did not answer once.
+    silent: HashSet<u32>,
+    bytes: u64,
+    given_up: Vec<PathBuf>,
+}
+
+impl Copies {
+    /// Asks for a copy, once for each file.
+    pub(crate) fn ask(&mut self, wanted: Wanted) {
+        if !self.asked.insert(wanted.identity) {
+            return;
+        }
+        if self.waiting.len() < MAX_WAITING {
+            self.waiting.push_back(wanted);
+        } else {
+            self.given_up.push(wanted.path);
+        }
+        self.start_some();
+    }
+
+    /// The copies that have been made since the last time.
+    pub(crate) fn take(&mut self) -> Vec<CodeFile> {
+        let mut made = Vec::new();
+        for mut copying in std::mem::take(&mut self.running) {
+            match copying.child.try_wait() {
+                Ok(None) if Instant::now() < copying.ends => self.running.push(copying),
+                Ok(Some(status)) if status.success() => made.extend(self.made(copying)),
+                Ok(None) => {
+                    // One that waits for the file system stays until that answers or ends.
+                    let _ = copying.child.kill();
+                    self.silent.insert(copying.identity.device);
+                    self.given_up.push(copying.path);
+                }
+                Ok(Some(_)) | Err(_) => self.given_up.push(copying.path),
+            }
+        }
+        self.start_some();
+        made
+    }
+
+    /// As [`Self::take`], and waits for those that are being made.
+    pub(crate) fn take_all(&mut self) -> Vec<CodeFile> {
+        let mut made = self.take();
+        while !self.running.is_empty() {
+            std::thread::sleep(PAUSE);
+            made.extend(self.take());
+        }
+        made
+    }
+
+    /// Where the files were of which there is no copy.
+    pub(crate) fn given_up(&self) -> &[PathBuf] {
+        &self.given_up
+    }
+
+    fn made(&mut self, copying: Running) -> Option<CodeFile> {
+        self.bytes += copying.copy.metadata().map_or(0, |data| data.len());
+        // By another open file, since the one that was written could still be written.
+        let file = File::open(format!("/proc/self/fd/{}", copying.copy.as_raw_fd()));
+        if file.is_err() {
+            self.given_up.push(copying.path.clone());
+        }
+        Some(CodeFile {
+            identity: copying.identity,
+            path: copying.path,
+            file: file.ok()?,
+        })
+    }
+
+    fn start_some(&mut self) {
+        while self.running.len() < MAX_AT_A_TIME
+            && let Some(wanted) = self.waiting.pop_front()
+        {
+            let is_silent = self.silent.contains(&wanted.identity.device);
+            let path = wanted.path.clone();
+            let started = (!is_silent && self.bytes < MAX_BYTES).then(|| start(wanted));
+            match started {
+                Some(Ok(running)) => self.running.push(running),
+                Some(Err(_)) | None => self.given_up.push(path),
+            }
+        }
+    }
+}
+
+fn start(wanted: Wanted) -> io::Result<Running> {
+    let copy = memory(&wanted.path)?;
+    let owner = std::fs::metadata(format!("/proc/{}", wanted.pid))?;
+    let child = Command::new("/proc/self/exe")
+        .args([SUBCOMMAND, &wanted.identity.inode.to_string()])
+        .env_clear()
+        .current_dir("/")
+        // Ctrl-C is for the process that asks.
+        .process_group(0)
+        .uid(owner.uid())
+        .gid(owner.gid())
+        .stdin(Stdio::from(wanted.place))
+        .stdout(Stdio::from(copy.try_clone()?))
+        .stderr(Stdio::null())
+        .spawn()?;
+    Ok(Running {
+        identity: wanted.identity,
+        path: wanted.path,
+        child,
+        copy,
+        ends: Instant::now() + PATIENCE,
+    })
+}
+
+/// A file in memory.
+fn memory(path: &std::path::Path) -> io::Result<File> {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    let name = CString::new(&name[..name.len().min(64)]).map_err(io::Error::other)?;
+    // SAFETY: the call reads a C string.
+    let descriptor = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
+    match descriptor {
+        0.. => {
+            // SAFETY: the kernel has just given this descriptor to us alone.
+            Ok(File::from(unsafe { OwnedFd::from_raw_fd(descriptor) }))
+        }
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The process that reads: from the place that standard input stands for to standard output.
+///
+/// # Errors
+/// Where it is not the regular file of this number, cannot be read, or is too large.
+pub fn copy_file(inode: u64) -> io::Result<()> {
+    // SAFETY: the call takes two numbers. Where it is refused, this process lives a little longer.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    let place = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let data = place.metadata()?;
+    if !data.is_file() || data.ino() != inode {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let file = File::open("/proc/self/fd/0")?;
+    let mut limited = file.take(MAX_FILE_BYTES + 1);
+    let mut output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let bytes = io::copy(&mut limited, &mut output)?;
+    match bytes {
+        0..=MAX_FILE_BYTES => Ok(()),
+        _ => Err(io::ErrorKind::FileTooLarge.into()),
+    }
+}

@@ -1,0 +1,194 @@
+//! What readers find out about files: the names of the places that stacks refer to, with lines and
+//! inlined functions where these carry weight.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::File,
+    path::Path,
+    sync::{Mutex, PoisonError},
+    thread,
+};
+
+use abi::{records::file, samples::StackHash};
+use symbolizer::{Detail, Miss, Sources, Symbol};
+
+use super::{
+    Means,
+    cache::{Cache, Key},
+};
+use crate::{
+    collected::Collected,
+    debug_files::{Refused, Subject},
+    files::Files,
+};
+
+/// A place is looked up in debug information where it has at least this share of all samples, or of
+/// the time of all waits: what is narrower than that has no room for words in any picture.
+const SHARE_FOR_DETAIL: f64 = 1e-4;
+
+/// What is to be read of one file.
+#[derive(Debug)]
+struct Asked {
+    number: u32,
+    /// In ascending order, as are those of them that carry weight.
+    offsets: Vec<u64>,
+    detailed: Vec<u64>,
+}
+
+/// What was read of one file.
+#[derive(Debug)]
+pub(super) struct Read {
+    /// What stacks call it.
+    pub(super) number: u32,
+    /// The offsets that stacks refer to, in ascending order.
+    pub(super) offsets: Vec<u64>,
+    /// What was found, where it could be opened.
+    pub(super) found: Option<Found>,
+}
+
+/// What was read of a file that could be opened.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// One for each offset.
+    pub(super) names: Vec<Result<Symbol, Miss>>,
+    pub(super) build_id: Option<Vec<u8>>,
+    pub(super) size_bytes: u64,
+    /// Debug files that were there and are not used.
+    pub(super) refused: Vec<Refused>,
+}
+
+/// Reads all files that stacks name, several at a time.
+pub(super) fn all(collected: &Collected, means: &Means<'_>, cache: &Cache) -> Vec<Read> {
+    let files = &collected.files;
+    let waiting = Mutex::new(asked_of(collected).into_iter());
+    let next = || lock(&waiting).next();
+    let done = Mutex::new(Vec::new());
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(asked) = next() {
+                    let found = opened(files, asked.number)
+                        .map(|file| read(&file, &asked, files, means, cache));
+                    let read = Read {
+                        number: asked.number,
+                        offsets: asked.offsets,
+                        found,
+                    };
+                    lock(&done).push(read);
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_unstable_by_key(|read| read.number);
+    done
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn opened(files: &Files, number: u32) -> Option<File> {
+    match number {
+        file::VDSO => symbolizer::vdso_file(),
+        _ => files.open(number),
+    }
+}
+
+fn read(file: &File, asked: &Asked, files: &Files, means: &Means<'_>, cache: &Cache) -> Found {
+    let description = means.workers.describe(file);
+    let build_id = description
+        .as_ref()
+        .ok()
+        .and_then(|found| found.build_id.clone());
+    let mut refused = Vec::new();
+    let names = match &description {
+        Ok(description) => {
+            let known = files.get(asked.number);
+            let found = means.finder.find(&Subject {
+                file,
+                description,
+                path: known.map_or(Path::new(""), |known| &known.path),
+                root: files.root(asked.number).as_deref(),
+            });
+            let sources = Sources {
+                debug: found.debug.as_ref().map(|(debug, _)| debug),
+                supplementary: found.common.as_ref(),
+                package: found.package.as_ref(),
+                ..Sources::alone(file)
+            };
+            refused = found.refused;
+            let others = [sources.debug, sources.supplementary, sources.package];
+            let key = Key::of(file, build_id.as_deref(), &others);
+            let wanted = |offset| match asked.detailed.binary_search(&offset) {
+                Ok(_) => means.detail,
+                Err(_) => Detail::default(),
+            };
+            cache.names(key.as_ref(), &asked.offsets, wanted, |unknown| {
+                let workers = means.workers;
+                workers.names(sources, unknown, means.detail, &asked.detailed)
+            })
+        }
+        Err(miss) => vec![Err(*miss); asked.offsets.len()],
+    };
+    Found {
+        names,
+        build_id,
+        size_bytes: file.metadata().map_or(0, |data| data.len()),
+        refused,
+    }
+}
+
+/// The distinct offsets of each file, those of the most first.
+fn asked_of(collected: &Collected) -> Vec<Asked> {
+    let shares = shares(collected);
+    let mut files: HashMap<u32, BTreeMap<u64, f64>> = HashMap::new();
+    for (hash, stack) in &collected.user {
+        // What no sample and no wait has is the stack of a waker.
+        let share = shares.get(hash).copied().unwrap_or(1.0);
+        for frame in &stack.frames {
+            let offsets = files.entry(frame.file).or_default();
+            *offsets.entry(frame.lookup_offset()).or_default() += share;
+        }
+    }
+    let asked = files.into_iter().map(|(number, offsets)| Asked {
+        number,
+        detailed: offsets
+            .iter()
+            .filter(|&(_, &share)| share >= SHARE_FOR_DETAIL)
+            .map(|(&offset, _)| offset)
+            .collect(),
+        offsets: offsets.into_keys().collect(),
+    });
+    let mut asked: Vec<Asked> = asked.collect();
+    // The longest first, so that no thread is left with it at the end.
+    asked.sort_unstable_by_key(|asked| (std::cmp::Reverse(asked.offsets.len()), asked.number));
+    asked
+}
+
+/// What share each user stack has of the samples or of the time of waits, whichever is more.
+fn shares(collected: &Collected) -> HashMap<StackHash, f64> {
+    let samples = collected.counts.iter();
+    let samples = samples.map(|(key, count)| (key.user, count.samples));
+    let waits = collected.waits.iter();
+    let waits = waits.map(|(key, count)| (key.user, count.asleep_ns + count.queued_ns));
+    let mut shares = shares_of(samples);
+    for (hash, share) in shares_of(waits) {
+        let known = shares.entry(hash).or_default();
+        *known = known.max(share);
+    }
+    shares
+}
+
+fn shares_of(amounts: impl Iterator<Item = (StackHash, u64)>) -> HashMap<StackHash, f64> {
+    let mut sums: HashMap<StackHash, u64> = HashMap::new();
+    for (hash, amount) in amounts {
+        *sums.entry(hash).or_default() += amount;
+    }
+    let total: u64 = sums.values().sum();
+    let share = |sum: u64| sum as f64 / total.max(1) as f64;
+    sums.into_iter()
+        .map(|(hash, sum)| (hash, share(sum)))
+        .collect()
+}

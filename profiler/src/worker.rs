@@ -1,0 +1,314 @@
+//! Files that targets control are read by processes without rights: no capabilities, a user id of
+//! their own, a handful of system calls, no file but those that are handed to them, and limits on
+//! memory and time. A file that makes its reader crash, hang or grow costs its own names.
+//!
+//! A reader is this program, run again with [`ARGUMENT`]. What it answers is data and is trusted no
+//! more than the file: it is decoded within bounds and cleaned like any name. Which file to read, and
+//! what the answers are for, is not known here.
+
+mod child;
+mod job;
+mod readable;
+mod sandbox;
+mod serve;
+mod wire;
+
+use std::{
+    fs::File,
+    io,
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use child::Child;
+use symbolizer::{Description, Detail, JitNames, Miss, Sources, Symbol};
+
+use job::TABLE_KEY;
+pub use job::{Answer, Given, Job, TableCost};
+
+use crate::{
+    jit::Kind,
+    unwind::{cache, rows::Rows},
+};
+pub use serve::serve;
+
+/// The argument by which this program knows that it is to be a reader. It stands alone: nobody who
+/// profiles types it.
+pub const ARGUMENT: &str = "read-for-timesink";
+
+/// How long a reader may take over one file.
+const READ_TIME: Duration = Duration::from_secs(10);
+/// What all the time that is lost with readers that hang may add up to; when it is used up, each
+/// further file has [`SHORT`].
+const PATIENCE: Duration = Duration::from_secs(30);
+const SHORT: Duration = Duration::from_secs(1);
+
+/// What a reader may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of memory of its own; the pages of files do not count.
+    pub memory_bytes: u64,
+    /// How long it may take over one file.
+    pub time: Duration,
+}
+
+impl Limits {
+    /// So much memory for all readers, of which there are as many as CPUs.
+    #[must_use]
+    pub fn of_each(memory_bytes: usize) -> Self {
+        let readers = thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            memory_bytes: (memory_bytes / readers) as u64,
+            time: READ_TIME,
+        }
+    }
+}
+
+/// Why a reader gave no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fate {
+    /// It took longer than it may.
+    #[error("reading the file took longer than it may")]
+    TimedOut,
+    /// It needed more memory than it may have.
+    #[error("reading the file takes more memory than it may have")]
+    OutOfMemory,
+    /// The file was cut short under its hands.
+    #[error("the file was cut short while it was read")]
+    CutShort,
+    /// It ended for another reason.
+    #[error("the process that read the file died of it")]
+    Died,
+    /// There is none.
+    #[error("failed to start a process that reads files")]
+    NotStarted,
+    /// The file could not be made one that a process without rights may read.
+    #[error("the file is too large to be copied for a process without rights")]
+    NotReadable,
+}
+
+impl From<Fate> for Miss {
+    fn from(fate: Fate) -> Self {
+        match fate {
+            Fate::TimedOut => Miss::TimedOut,
+            Fate::OutOfMemory => Miss::TooMuchMemory,
+            Fate::CutShort => Miss::CutShort,
+            Fate::Died | Fate::NotStarted => Miss::ReaderDied,
+            Fate::NotReadable => Miss::Unreadable,
+        }
+    }
+}
+
+/// What became of readers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Readers that were lost over a file.
+    pub readers: u64,
+    /// Files that were read a second time without lines and inlined functions, since the first time
+    /// ended badly.
+    pub details: u64,
+}
+
+/// Readers, started when they are needed. Each reads one file at a time; who asks from several
+/// threads has as many.
+#[derive(Debug)]
+pub struct Workers {
+    program: PathBuf,
+    limits: Limits,
+    idle: Mutex<Vec<Child>>,
+    patience: Mutex<Duration>,
+    lost: Mutex<Lost>,
+}
+
+impl Workers {
+    /// None yet. They will be this program.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self::of_program("/proc/self/exe".into(), limits)
+    }
+
+    /// None yet. They will be another timesink.
+    #[must_use]
+    pub fn of_program(program: PathBuf, limits: Limits) -> Self {
+        Self {
+            program,
+            limits,
+            idle: Mutex::default(),
+            patience: Mutex::new(PATIENCE),
+            lost: Mutex::default(),
+        }
+    }
+
+    /// What an ELF file says of itself.
+    ///
+    /// # Errors
+    /// Where it is none of this machine, or nothing that can be read.
+    pub fn describe(&self, file: &File) -> Result<Description, Miss> {
+        match self.ask(&Job::Describe, &[file])? {
+            Answer::Description(description) => description,
+            _ => Err(Miss::ReaderDied),
+        }
+    }
+
+    /// The CRC-32 of a file, as `.gnu_debuglink` has it.
+    #[must_use]
+    pub fn checksum(&self, file: &File) -> Option<u32> {
+        match self.ask(&Job::Checksum, &[file]) {
+            Ok(Answer::Checksum(checksum)) => checksum,
+            _ => None,
+        }
+    }
+
+    /// Names for offsets of an ELF file, in their order, with lines and inlined functions at those
+    /// that are `detailed`. Where it is the detail that cannot be read, the names are there without,
+    /// and so it is told.
+    #[must_use]
+    pub fn names(
+        &self,
+        sources: Sources<'_>,
+        offsets: &[u64],
+        mut detail: Detail,
+        detailed: &[u64],
+    ) -> (Vec<Result<Symbol, Miss>>, Detail) {
+        let (given, files) = Given::of(sources);
+        let mut job = Job::Names {
+            offsets: offsets.to_vec(),
+            detailed: detailed.to_vec(),
+            detail,
+            given,
+        };
+        let mut answer = self.ask(&job, &files);
+        if answer.is_err() && detail != Detail::default() {
+            self.lost().details += 1;
+            detail = Detail::default();
+            job = Job::Names {
+                offsets: offsets.to_vec(),
+                detailed: Vec::new(),
+                detail,
+                given,
+            };
+            answer = self.ask(&job, &files);
+        }
+        let names = match answer {
+            Ok(Answer::Names(names)) if names.len() == offsets.len() => names,
+            Ok(_) => vec![Err(Miss::ReaderDied); offsets.len()],
+            Err(fate) => vec![Err(fate.into()); offsets.len()],
+        };
+        (names, detail)
+    }
+
+    /// What a JIT's map says of addresses, which are in ascending order.
+    #[must_use]
+    pub fn jit_names(&self, kind: Kind, map: &File, addresses: &[u64]) -> JitNames {
+        let job = Job::JitNames {
+            kind,
+            addresses: addresses.to_vec(),
+        };
+        let miss = match self.ask(&job, &[map]) {
+            Ok(Answer::JitNames(names)) if names.names.len() == addresses.len() => return names,
+            Ok(_) => Miss::ReaderDied,
+            Err(fate) => fate.into(),
+        };
+        JitNames {
+            names: vec![Vec::new(); addresses.len()],
+            cut: Some(miss),
+        }
+    }
+
+    /// What it takes to build the unwind table of a file.
+    ///
+    /// # Errors
+    /// Where the file made its reader end.
+    pub fn table_cost(&self, file: &File) -> Result<TableCost, Fate> {
+        match self.ask(&Job::TableCost, &[file])? {
+            Answer::TableCost(cost) => Ok(cost),
+            _ => Err(Fate::Died),
+        }
+    }
+
+    /// The rows of a file's unwind table.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub fn table(&self, file: &File) -> Result<Rows, String> {
+        let table = match self.ask(&Job::Table, &[file]) {
+            Ok(Answer::Table(table)) => table?,
+            Ok(_) => return Err(Fate::Died.to_string()),
+            Err(fate) => return Err(fate.to_string()),
+        };
+        cache::decode(TABLE_KEY, &table).ok_or_else(|| Fate::Died.to_string())
+    }
+
+    /// Ends the readers that have nothing to read.
+    pub fn dismiss(&self) {
+        self.idle().clear();
+    }
+
+    /// What became of readers so far.
+    #[must_use]
+    pub fn what_was_lost(&self) -> Lost {
+        *self.lost()
+    }
+
+    /// Has a reader do something with files.
+    fn ask(&self, job: &Job, files: &[&File]) -> Result<Answer, Fate> {
+        let copies = files.iter().map(|file| match job.opens_files() {
+            true => readable::copy_of_private(file),
+            false => Ok(None),
+        });
+        let copies: io::Result<Vec<Option<File>>> = copies.collect();
+        let copies = copies.map_err(|_too_large| Fate::NotReadable)?;
+        let files = files.iter().zip(&copies);
+        let files: Vec<&File> = files
+            .map(|(file, copy)| copy.as_ref().unwrap_or(file))
+            .collect();
+        let began = Instant::now();
+        let allowed = self.allowed();
+        let mut child = self.child().map_err(|_refused| Fate::NotStarted)?;
+        let answer = child.ask(job, &files, allowed);
+        match answer {
+            Ok(answer) => {
+                self.idle().push(child);
+                Ok(answer)
+            }
+            Err(fate) => {
+                self.lost().readers += 1;
+                if fate == Fate::TimedOut {
+                    let mut patience = self.patience();
+                    *patience = patience.saturating_sub(began.elapsed());
+                }
+                Err(fate)
+            }
+        }
+    }
+
+    fn child(&self) -> io::Result<Child> {
+        match self.idle().pop() {
+            Some(child) => Ok(child),
+            None => Child::start(&self.program, self.limits.memory_bytes),
+        }
+    }
+
+    fn allowed(&self) -> Duration {
+        let patience = *self.patience();
+        if patience.is_zero() {
+            self.limits.time.min(SHORT)
+        } else {
+            self.limits.time
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Child>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn patience(&self) -> MutexGuard<'_, Duration> {
+        self.patience.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lost(&self) -> MutexGuard<'_, Lost> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,65 @@
+//! Names of code that the kernel makes while it runs, with real BPF programs.
+
+#![allow(clippy::unwrap_used, reason = "in a test a failure is the answer")]
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
+use tests::{Folded, Workload, record, require_root, timesink};
+
+/// The samples whose leaf is a BPF program of this name, and all of the workload's.
+fn of_program(folded: &Folded, name: &str) -> (u64, u64) {
+    let all = folded.of_process("programs");
+    let end = format!("_{name}_[k]");
+    let in_program = all.filter(|stack| {
+        let leaf = stack.frames.last().unwrap();
+        leaf.starts_with("bpf_prog_") && leaf.ends_with(&end)
+    });
+    (in_program.total(), all.total())
+}
+
+fn assert_named(folded: &Folded, name: &str) {
+    let (named, all) = of_program(folded, name);
+    assert!(all > 100, "{folded:?}");
+    assert!(named * 100 >= all * 80, "{named} of {all}: {folded:?}");
+}
+
+/// A program that is loaded, runs and is unloaded during the recording has its name.
+#[test]
+fn a_program_that_has_gone_is_named() {
+    if !require_root() {
+        return;
+    }
+    let programs = Workload::compile("programs");
+    let command = [programs.path(), "gone_program", "500", "drop"];
+    let recorded = record(&["-F", "999"], &command);
+    let folded = recorded.folded();
+    // The rest is the search through the list of symbols, which is the kernel's own time.
+    let busy = folded.filter(|stack| stack.has("run"));
+    assert_named(&busy, "gone_program");
+}
+
+/// A program that was loaded before the recording and outlives it has its name.
+#[test]
+fn a_program_that_stays_is_named() {
+    if !require_root() {
+        return;
+    }
+    let programs = Workload::compile("programs");
+    let mut running = Command::new(programs.path())
+        .args(["kept_program", "50", "keep"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut said = BufReader::new(running.stdout.take().unwrap());
+    said.read_line(&mut line).unwrap();
+    let pid = running.id().to_string();
+    let run = timesink(&["record", "-p", &pid, "-d", "1s", "-F", "999", "-o", "-"]);
+    running.kill().unwrap();
+    running.wait().unwrap();
+    assert!(run.status.success(), "{}", run.stderr);
+    assert_named(&Folded::parse(&run.stdout), "kept_program");
+}
