@@ -134,22 +134,6 @@ pub fn text(reports: &[CodeReport]) -> String {
 mod tests {
     use super::*;
 
-    /// This process's own program has a table and names, and is one line.
-    #[test]
-    fn the_own_process_is_examined() {
-        let reports = examine(std::process::id()).unwrap();
-        let own = std::env::current_exe().unwrap();
-        let own = reports
-            .iter()
-            .find(|report| own.to_string_lossy() == report.path)
-            .unwrap();
-        assert!(own.unwound.starts_with("by its table"), "{own:?}");
-        assert_eq!(own.named, "by its symbol table");
-        assert_eq!(own.mend, None);
-        let text = text(&reports);
-        assert!(text.lines().count() >= reports.len());
-    }
-
     /// A process that is not there is an error that says where to look.
     #[test]
     fn an_absent_process_is_an_error() {
