@@ -83,7 +83,7 @@ pub struct Names {
 }
 
 /// A `.dwo` file, by what the DWARF of a program calls it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SplitUnit {
     /// The folder that the program was compiled in.
     pub folder: Vec<u8>,
