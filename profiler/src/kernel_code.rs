@@ -37,7 +37,8 @@ impl KernelCode {
         }
     }
 
-    /// To be called when sampling has ended and the programs that sampled are still loaded.
+    /// To be called when sampling has ended and the programs that sampled are still loaded. Without it
+    /// there are no names.
     pub fn end(&mut self) {
         let mut images = std::mem::take(&mut self.told);
         for loaded in bpf::images() {

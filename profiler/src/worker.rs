@@ -23,7 +23,7 @@ use std::{
 };
 
 use child::Child;
-use symbolizer::{Description, Detail, JitNames, Miss, Names, Sources};
+use symbolizer::{Description, Detail, JitNames, Loading, Miss, Names, Sources};
 
 use job::TABLE_KEY;
 pub use job::{Answer, Given, Job, TableCost};
@@ -149,6 +149,15 @@ impl Workers {
         match self.ask(&Job::Describe, &[file])? {
             Answer::Description(description) => description,
             _ => Err(Miss::ReaderDied),
+        }
+    }
+
+    /// What an ELF file asks the loader for; nothing where it is none that can be read.
+    #[must_use]
+    pub fn loading(&self, file: &File) -> Loading {
+        match self.ask(&Job::Loading, &[file]) {
+            Ok(Answer::Loading(loading)) => loading.unwrap_or_default(),
+            _ => Loading::default(),
         }
     }
 

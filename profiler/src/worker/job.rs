@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use serde::{Deserialize, Serialize};
-use symbolizer::{Description, Detail, JitNames, Miss, Names, Sources};
+use symbolizer::{Description, Detail, JitNames, Loading, Miss, Names, Sources};
 
 use crate::{jit::Kind, unwind::cache::Key};
 
@@ -19,6 +19,8 @@ pub enum Job {
     Describe,
     /// [`symbolizer::crc32`]
     Checksum,
+    /// [`symbolizer::loading`]
+    Loading,
     /// [`symbolizer::file`]
     Names {
         /// The places to name.
@@ -57,6 +59,8 @@ pub enum Answer {
     Description(Result<Description, Miss>),
     /// Of [`Job::Checksum`].
     Checksum(Option<u32>),
+    /// Of [`Job::Loading`].
+    Loading(Result<Loading, Miss>),
     /// Of [`Job::Names`].
     Names(Names),
     /// Of [`Job::JitNames`].
