@@ -39,6 +39,8 @@ pub(super) struct Held {
 pub(super) struct Life {
     pub(super) from_ns: u64,
     pub(super) started: Option<u64>,
+    /// Whose it is, once it was looked at.
+    pub(super) users: Vec<u32>,
     pub(super) maps: Vec<Held>,
     pub(super) refused: Option<Refusal>,
     pub(super) is_looked_at: bool,
