@@ -1,4 +1,7 @@
 //! What the code of JITs was called, by process, address and time.
+//!
+//! That is the question for every frame in memory without a file. What reads the structures of an
+//! interpreter would answer the same one, and stand beside this in [`crate::names::Names`].
 
 use std::{
     collections::{BTreeSet, HashMap},
