@@ -228,6 +228,7 @@ impl JitMaps {
             refused.clear();
         }
         life.is_looked_at = true;
+        life.looked_ns = began_ns;
         life.started = life.started.or(looked.started);
         for map in looked.maps {
             if self.held >= MAX_HELD {
