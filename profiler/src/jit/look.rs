@@ -58,17 +58,31 @@ pub(super) struct Map {
 pub(super) struct Looked {
     /// When the process started, in ticks since boot; `None` where it was gone.
     pub(super) started: Option<u64>,
+    /// Whose it is; empty where it was gone.
+    pub(super) users: Vec<u32>,
     pub(super) maps: Vec<Map>,
     pub(super) refused: Vec<(Kind, Refusal)>,
 }
 
-/// Looks at a process. `dump` is where it was told to have mapped a jitdump, and `since` the
-/// recording's beginning.
-pub(super) fn look(pid: u32, dump: Option<&Path>, since: SystemTime) -> Looked {
+/// What is known of a process before it is looked at.
+#[derive(Debug)]
+pub(super) struct Before {
+    pub(super) pid: u32,
+    /// Where it was told to have mapped a jitdump.
+    pub(super) dump: Option<PathBuf>,
+    /// Whose it was at an earlier look.
+    pub(super) users: Vec<u32>,
+    /// When the recording began.
+    pub(super) since: SystemTime,
+}
+
+/// Looks at a process.
+pub(super) fn look(before: &Before) -> Looked {
+    let pid = before.pid;
     let started = started(pid);
     let looked = match started.and_then(|ticks| Process::of(pid, ticks)) {
-        Some(process) => process.look(dump),
-        None => look_for_gone(pid, dump, since),
+        Some(process) => process.look(before.dump.as_deref()),
+        None => look_for_gone(before),
     };
     // Another process may have come to the number between two lines of this.
     if started != self::started(pid) {
@@ -122,7 +136,10 @@ impl Process {
     }
 
     fn look(&self, dump: Option<&Path>) -> Looked {
-        let mut looked = Looked::default();
+        let mut looked = Looked {
+            users: self.users.clone(),
+            ..Looked::default()
+        };
         self.find_perf_map(&mut looked);
         self.find_dump(&mut looked, dump);
         looked
@@ -178,23 +195,27 @@ impl Process {
     }
 }
 
-/// Nobody knows whose the maps of a process that is gone should be, so only those of root are taken,
-/// which nobody else can have written, and only those that were written during the recording.
-fn look_for_gone(pid: u32, dump: Option<&Path>, since: SystemTime) -> Looked {
+/// Of a process that is gone, in the machine's own folders. Where it was not looked at before, nobody
+/// knows whose its maps should be, so only those of root are taken, which nobody else can have written.
+/// They were written during the recording, some of them at the very end of the process.
+fn look_for_gone(before: &Before) -> Looked {
     let mut looked = Looked::default();
     let Ok(root) = Root::own() else {
         return looked;
     };
+    let owners = [&before.users[..], &[ROOT]].concat();
     let mut find = |kind: Kind, path: &Path| {
-        let opened = match open(Lookup::Within(&root), path, &[ROOT]) {
-            Ok(Some(file)) if is_older(&file, Some(since)) => Err(Refusal::Stale),
-            Err(Refusal::ForeignOwner) => Err(Refusal::Ownerless),
+        let opened = match open(Lookup::Within(&root), path, &owners) {
+            Ok(Some(file)) if is_older(&file, Some(before.since)) => Err(Refusal::Stale),
+            Err(Refusal::ForeignOwner) if before.users.is_empty() => Err(Refusal::Ownerless),
             opened => opened,
         };
         looked.take(kind, path, opened);
     };
-    find(Kind::PerfMap, &perf_map_path(pid));
-    if let Some(path) = dump.filter(|path| path.ends_with(dump_name(pid))) {
+    find(Kind::PerfMap, &perf_map_path(before.pid));
+    if let Some(path) = &before.dump
+        && path.ends_with(dump_name(before.pid))
+    {
         find(Kind::Jitdump, path);
     }
     looked

@@ -51,7 +51,7 @@ pub enum Refusal {
     #[error("it cannot be opened")]
     Unreadable,
     /// Descriptors have a bound.
-    #[error("too many maps are held open already")]
+    #[error("too many were found before it")]
     TooMany,
     /// By another program, to which the process turned.
     #[error("it was overwritten by another program of the process")]
