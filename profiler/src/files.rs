@@ -26,6 +26,8 @@ use crate::{
 const MAX_OPEN: usize = 512;
 /// How many paths of files that no stack has named yet are kept.
 const MAX_PATHS: usize = 1 << 14;
+/// How many of them are kept to be tried.
+const MAX_UNTRIED: usize = 1 << 12;
 
 /// One file of the machine.
 #[derive(Debug, Default)]
@@ -49,13 +51,15 @@ pub struct Files {
     by_identity: HashMap<FileIdentity, KnownFile>,
     /// The paths of mappings, for the files that stacks will name.
     paths: HashMap<FileIdentity, PathBuf>,
+    /// Files that were told and that stacks may call otherwise: which, nobody has looked at yet.
+    untried: VecDeque<(FileIdentity, PathBuf)>,
     roots: Roots,
     copies: Copies,
     held: usize,
     /// Files that are held in case that a stack names them, the one that was told first in front.
     in_case: VecDeque<FileIdentity>,
     /// The process whose root was looked at last.
-    last_process: u32,
+    last_process: Option<u32>,
     /// Paths that were told and found no room.
     pub paths_dropped: u64,
 }
@@ -70,11 +74,12 @@ impl Files {
             by_number: HashMap::new(),
             by_identity: HashMap::new(),
             paths: HashMap::new(),
+            untried: VecDeque::new(),
             roots: Roots::new(),
             copies: Copies::default(),
             held: 0,
             in_case: VecDeque::new(),
-            last_process: 0,
+            last_process: None,
             paths_dropped: 0,
         }
     }
@@ -85,12 +90,18 @@ impl Files {
         self.names.get(&told).copied().unwrap_or(told)
     }
 
-    /// Gets to know the root of a process that maps files, if it still lives.
+    /// Gets to know the root of a process that maps files, if it still lives. What one process mapped
+    /// is mostly told in a row, and it is looked at once for that.
     pub fn meet(&mut self, pid: u32) {
-        if self.last_process != pid {
-            self.last_process = pid;
+        if self.last_process != Some(pid) {
+            self.last_process = Some(pid);
             self.roots.of_process(pid);
         }
+    }
+
+    /// All that was told is taken in. The processes go on, and may have another root next time.
+    pub fn part(&mut self) {
+        self.last_process = None;
     }
 
     /// Opens a file that a mapping was told of, where it is still at its path below some root, and
@@ -141,25 +152,66 @@ impl Files {
             self.paths_dropped += 1;
             return;
         }
-        self.paths.insert(identity, path);
+        let is_known = self.by_identity.contains_key(&identity);
+        let is_news = self.paths.insert(identity, path.clone()).is_none();
+        // A file system that stands before others has no device of its own.
+        let may_have_another_name = told == identity && told.device >> 20 == 0;
+        if is_news && !is_known && may_have_another_name {
+            if self.untried.len() >= MAX_UNTRIED {
+                self.untried.pop_front();
+            }
+            self.untried.push_back((told, path));
+        }
+    }
+
+    /// Finds out what stacks call the files that were told and at which nobody has looked: whether a
+    /// process is a target is no longer known when it has ended, and to look at all takes time.
+    fn try_all(&mut self) {
+        for (told, path) in std::mem::take(&mut self.untried) {
+            if self.open_told(told, &path, 0).is_some() {
+                self.mapped(told, path);
+            }
+        }
+    }
+
+    /// Looks once more for the files that stacks name and that were not found: paths come by another
+    /// way than stacks, and may come later.
+    pub fn find_late(&mut self) {
+        self.try_all();
+        let missing = self
+            .by_identity
+            .iter()
+            .filter(|(_, known)| known.held.is_none());
+        let missing: Vec<_> = missing.map(|(identity, _)| *identity).collect();
+        for identity in missing {
+            let Some(path) = self.paths.get(&identity).cloned() else {
+                continue;
+            };
+            let found = self.open_same(&path, &identity).filter(|_| self.has_room());
+            if let (Some((file, root)), Some(known)) = (found, self.by_identity.get_mut(&identity))
+            {
+                self.held += 1;
+                (known.path, known.held, known.root) = (path, Some(file), root);
+            }
+        }
     }
 
     /// Takes in a file that was found in a stack, and gives it if it could be opened and was not
     /// known.
     pub fn see(&mut self, seen: &FileSeen) -> Option<CodeFile> {
         self.by_number.insert(seen.file, seen.identity);
-        if let Some(known) = self.by_identity.get_mut(&seen.identity)
-            && let Some(held) = &known.held
-        {
-            known.is_seen = true;
-            return Some(CodeFile {
-                identity: seen.identity,
-                path: known.path.clone(),
-                file: held.try_clone().ok()?,
-            });
+        if let Some(held) = self.held_as_seen(seen.identity) {
+            return Some(held);
         }
         let root = self.roots.of_process(seen.pid);
-        let (path, file, root) = self.find(seen, root.as_ref());
+        let (mut path, mut file, mut root) = self.find(seen, root.as_ref());
+        if file.is_none() && !self.untried.is_empty() {
+            self.try_all();
+            if let Some(held) = self.held_as_seen(seen.identity) {
+                return Some(held);
+            }
+            (path, file, root) = self.find(seen, None);
+        }
         let code = file.as_ref().and_then(|file| {
             Some(CodeFile {
                 identity: seen.identity,
@@ -177,6 +229,18 @@ impl Files {
         };
         self.by_identity.insert(seen.identity, known);
         code
+    }
+
+    /// A file that is held, now that a stack has named it.
+    fn held_as_seen(&mut self, identity: FileIdentity) -> Option<CodeFile> {
+        let known = self.by_identity.get_mut(&identity)?;
+        let file = known.held.as_ref()?.try_clone().ok()?;
+        known.is_seen = true;
+        Some(CodeFile {
+            identity,
+            path: known.path.clone(),
+            file,
+        })
     }
 
     /// By the link that the kernel has for the mapping, while there is one; else by its path.
@@ -328,112 +392,4 @@ fn by_link(seen: &FileSeen) -> Option<(PathBuf, Found)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::identity::ByStat;
-    use abi::records::FileIdentities;
-
-    fn identity(path: &Path) -> FileIdentity {
-        let file = File::open(path).unwrap();
-        ByStat.identities(&file).unwrap().mapped
-    }
-
-    fn files() -> Files {
-        Files::new(Arc::new(ByStat))
-    }
-
-    fn seen(file: u32, identity: FileIdentity) -> FileSeen {
-        FileSeen {
-            kind: abi::records::kind::FILE,
-            file,
-            identity,
-            start: 0,
-            end: 4096,
-            pid: u32::MAX,
-            padding: 0,
-        }
-    }
-
-    /// The file of a process that is gone is found by the path that was told, if it is still it.
-    #[test]
-    fn a_told_path_stands_in_for_a_process_that_is_gone() {
-        let path = std::env::current_exe().unwrap();
-        let own = identity(&path);
-        let other = FileIdentity { inode: 1, ..own };
-        let mut files = files();
-        files.mapped(own, path.clone());
-        files.mapped(other, path.clone());
-        for (number, identity) in [(16, own), (17, other)] {
-            files.see(&seen(number, identity));
-        }
-        let (known, replaced) = (files.get(16).unwrap(), files.get(17).unwrap());
-        assert_eq!((&known.path, &replaced.path), (&path, &path));
-        assert!(files.open(16).is_some() && files.open(17).is_none());
-        assert!(files.get(18).is_none());
-    }
-
-    /// A path that is told only when a stack has named the file already is the file's.
-    #[test]
-    fn a_path_may_be_told_late() {
-        let path = std::env::current_exe().unwrap();
-        let own = identity(&path);
-        let mut files = files();
-        assert!(files.see(&seen(16, own)).is_none());
-        files.mapped(own, path.clone());
-        files.mapped(own, PathBuf::from("/elsewhere"));
-        assert_eq!(files.get(16).unwrap().path, path);
-        assert!(files.open(16).is_some());
-    }
-
-    /// Stands before every file, as an overlay does.
-    #[derive(Debug)]
-    struct Overlay;
-
-    impl Identify for Overlay {
-        fn identities(&self, file: &File) -> Option<FileIdentities> {
-            let found = ByStat.identities(file)?;
-            let opened = FileIdentity {
-                device: 77,
-                ..found.opened
-            };
-            Some(FileIdentities { opened, ..found })
-        }
-    }
-
-    /// A file that is told as that of an overlay is known as what stacks call it; another is not.
-    #[test]
-    fn a_file_is_told_under_another_name() {
-        let path = std::env::current_exe().unwrap();
-        let own = identity(&path);
-        let told = FileIdentity { device: 77, ..own };
-        let mut files = Files::new(Arc::new(Overlay));
-        assert_eq!(
-            files.open_told(told, &path, u32::MAX).unwrap().identity,
-            own
-        );
-        assert_eq!(files.name_of(told), own);
-        files.mapped(told, path.clone());
-        assert!(files.see(&seen(16, own)).is_some());
-        assert_eq!(files.get(16).unwrap().path, path);
-        let other = FileIdentity { inode: 1, ..told };
-        assert!(files.open_told(other, &path, u32::MAX).is_none());
-    }
-
-    /// Paths have a bound, and what is beyond it is counted.
-    #[test]
-    fn paths_are_bounded() {
-        let mut files = files();
-        let identity = identity(Path::new("/"));
-        for inode in 0..MAX_PATHS as u64 + 3 {
-            files.mapped(FileIdentity { inode, ..identity }, PathBuf::new());
-        }
-        files.mapped(
-            FileIdentity {
-                inode: 0,
-                ..identity
-            },
-            PathBuf::new(),
-        );
-        assert_eq!((files.paths.len(), files.paths_dropped), (MAX_PATHS, 3));
-    }
-}
+mod tests;

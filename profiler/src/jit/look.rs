@@ -1,12 +1,12 @@
 //! A look at a process: where its JIT's maps are, as far as they can be trusted.
 //!
-//! It is taken on a thread of its own. A path may lead to a file system that never answers, and then
-//! only that look is lost.
+//! It is taken on a thread of its own: a file system may take its time, and then only that look is lost.
+//! One that may never answer is not asked, since who waits for it cannot be ended (`roots`).
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::Read,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::open::{Lookup, Refusal, open};
-use crate::clock::monotonic_ns;
+use crate::{clock::monotonic_ns, roots::Root};
 
 /// How much is read of a file in `/proc`: 64,000 mappings have some 8 MB.
 const MAX_PROC_BYTES: u64 = 16 << 20;
@@ -124,7 +124,7 @@ struct Process {
     /// What it calls itself, in its own pid namespace.
     inner_pid: u32,
     users: Vec<u32>,
-    root: File,
+    root: Root,
     began: Option<SystemTime>,
 }
 
@@ -140,7 +140,7 @@ impl Process {
             pid,
             inner_pid: numbers("NSpid:").last().copied().unwrap_or(pid),
             users: Some(numbers("Uid:")).filter(|users| !users.is_empty())?,
-            root: folder(&format!("/proc/{pid}/root"))?,
+            root: Root::of(pid).ok()?,
             began: began(ticks),
         })
     }
@@ -168,7 +168,7 @@ impl Process {
         }
         let refused = std::mem::take(&mut looked.refused);
         let outer = perf_map_path(self.pid);
-        if let Some(root) = folder("/") {
+        if let Ok(root) = Root::own() {
             let owners = [&self.users[..], &[ROOT]].concat();
             looked.take(Kind::PerfMap, &outer, self.open(&root, &outer, &owners));
         }
@@ -177,7 +177,7 @@ impl Process {
         }
     }
 
-    fn open(&self, root: &File, path: &Path, owners: &[u32]) -> Result<Option<File>, Refusal> {
+    fn open(&self, root: &Root, path: &Path, owners: &[u32]) -> Result<Option<File>, Refusal> {
         let opened = open(Lookup::Within(root), path, owners)?;
         match opened {
             Some(file) if is_older(&file, self.began) => Err(Refusal::Stale),
@@ -192,7 +192,7 @@ impl Process {
         for line in maps.lines() {
             if let Some((range, path)) = marker(line, &name) {
                 let link = PathBuf::from(format!("/proc/{}/map_files/{range}", self.pid));
-                let opened = open(Lookup::Link, &link, &self.users);
+                let opened = open(Lookup::Link(self.pid), &link, &self.users);
                 looked.take(Kind::Jitdump, Path::new(path), opened);
                 return;
             }
@@ -210,7 +210,7 @@ impl Process {
 /// They were written during the recording, some of them at the very end of the process.
 fn look_for_gone(before: &Before) -> Looked {
     let mut looked = Looked::default();
-    let Some(root) = folder("/") else {
+    let Ok(root) = Root::own() else {
         return looked;
     };
     let owners = [&before.users[..], &[ROOT]].concat();
@@ -272,14 +272,6 @@ fn is_older(file: &File, moment: Option<SystemTime>) -> bool {
         (Ok(modified), Some(moment)) => modified + SLACK < moment,
         _ => false,
     }
-}
-
-fn folder(path: &str) -> Option<File> {
-    let mut options = OpenOptions::new();
-    options
-        .read(true)
-        .custom_flags(libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC);
-    options.open(path).ok()
 }
 
 fn read(path: &str) -> Option<String> {
