@@ -16,12 +16,12 @@ use super::{
     memory::Memory,
     paranoid::Lowered,
     subjects::Subject,
-    ways::{Tool, Way, pid_file},
+    ways::{Tool, Way, names, pid_file},
 };
 use crate::{process::Process, usage};
 
 /// A profiler has started its command by then, and the command has ended.
-const COMMAND_LIMIT: Duration = Duration::from_secs(120);
+const COMMAND_LIMIT: Duration = Duration::from_secs(300);
 const START_POLL: Duration = Duration::from_millis(5);
 /// How often memory is looked at.
 const LOOK: Duration = Duration::from_millis(3);
@@ -44,6 +44,10 @@ pub(crate) struct Finish {
     pub(crate) named: u64,
     /// Those whose innermost function is inlined.
     pub(crate) inlined: u64,
+    /// Places whose names timesink had from its cache.
+    pub(crate) names_cached: u64,
+    /// Places that it looked up.
+    pub(crate) names_looked_up: u64,
     /// The result's size.
     pub(crate) written_bytes: u64,
 }
@@ -86,9 +90,10 @@ fn measure(way: &Way, subject: &Subject, means: &Means<'_>, folder: &Path) -> Re
     let mut command = way.record(subject, means.timesink, means.cache, folder)?;
     let process = start(&mut command, folder, "stderr")?;
     wait_for_command(&process, &pid_file(folder))?;
-    let ended = Instant::now();
+    let since = Instant::now();
     let mut watch = Watch {
-        until: ended + means.limit,
+        since,
+        until: since + means.limit,
         result: way.picture(folder),
         done: None,
         memory: Memory::default(),
@@ -98,21 +103,7 @@ fn measure(way: &Way, subject: &Subject, means: &Means<'_>, folder: &Path) -> Re
     {
         watch.finish(start(&mut command, folder, "drawing")?)?;
     }
-    let mut finish = Finish {
-        seconds: watch.done.map(|done| (done - ended).as_secs_f64()),
-        peak_bytes: watch.memory.peak_bytes,
-        private_bytes: watch.memory.private_bytes,
-        bound_bytes: watch.memory.bound_bytes(),
-        ..Finish::default()
-    };
-    if watch.done.is_some() {
-        let (samples, bytes) = way.result(folder)?;
-        finish.samples = samples.all;
-        finish.named = samples.named;
-        finish.inlined = samples.inlined;
-        finish.written_bytes = bytes;
-    }
-    Ok(finish)
+    watch.finished(way, folder)
 }
 
 fn start(command: &mut Command, folder: &Path, said: &str) -> Result<Process> {
@@ -165,6 +156,8 @@ fn has_ended_within(pid: libc::pid_t, time: Duration) -> Result<bool> {
 /// What processes take until the result is there.
 #[derive(Debug)]
 struct Watch {
+    /// When the command ended.
+    since: Instant,
     /// They are ended then.
     until: Instant,
     /// The file that is the result once it is there; without one, the end of the last process is what
@@ -203,6 +196,31 @@ impl Watch {
         }
         Ok(true)
     }
+
+    /// What it took, and what the result holds where there is one.
+    fn finished(&self, way: &Way, folder: &Path) -> Result<Finish> {
+        let mut finish = Finish {
+            seconds: self.done.map(|done| (done - self.since).as_secs_f64()),
+            peak_bytes: self.memory.peak_bytes,
+            private_bytes: self.memory.private_bytes,
+            bound_bytes: self.memory.bound_bytes(),
+            ..Finish::default()
+        };
+        if self.done.is_none() {
+            return Ok(finish);
+        }
+        let (samples, bytes) = way.result(folder)?;
+        finish.samples = samples.all;
+        finish.named = samples.named;
+        finish.inlined = samples.inlined;
+        finish.written_bytes = bytes;
+        if let Tool::Timesink { .. } = way.tool {
+            let said = fs::read_to_string(folder.join("stderr")).unwrap_or_default();
+            let names = names(&said).context("failed to find what timesink says of its cache")?;
+            (finish.names_cached, finish.names_looked_up) = names;
+        }
+        Ok(finish)
+    }
 }
 
 fn kill_all(root: u32) {
@@ -231,8 +249,10 @@ mod tests {
     }
 
     fn watch(limit: Duration, result: Option<PathBuf>) -> Watch {
+        let since = Instant::now();
         Watch {
-            until: Instant::now() + limit,
+            since,
+            until: since + limit,
             result,
             done: None,
             memory: Memory::default(),

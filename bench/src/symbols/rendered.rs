@@ -10,7 +10,7 @@ use super::{
 use crate::{figures::Summary, table};
 
 const MIB: f64 = (1 << 20) as f64;
-const HEAD: [&str; 10] = [
+const HEAD: [&str; 11] = [
     "",
     "stop to result, s",
     "faster, x",
@@ -21,6 +21,7 @@ const HEAD: [&str; 10] = [
     "samples",
     "named, %",
     "inlined, %",
+    "from cache, %",
 ];
 const NONE: &str = "n/a";
 
@@ -58,6 +59,10 @@ fn row(way: &Way, runs: &[Finish], ways: &Ways, limit: Duration) -> Vec<String> 
         result(|run| run.samples as f64, 0),
         result(|run| percent(run.named, run.samples), 1),
         result(|run| percent(run.inlined, run.samples), 1),
+        match way.tool {
+            Tool::Timesink { .. } => result(cached_percent, 0),
+            Tool::Perf | Tool::Samply => String::new(),
+        },
     ]
 }
 
@@ -94,6 +99,10 @@ fn is_peer(peer: &Way, way: &Way) -> bool {
 fn median(runs: &[Finish], value: &dyn Fn(&Finish) -> f64) -> Option<f64> {
     let summary = Summary::new(runs.iter().map(value).collect());
     summary.map(|summary| summary.median)
+}
+
+fn cached_percent(run: &Finish) -> f64 {
+    percent(run.names_cached, run.names_cached + run.names_looked_up)
 }
 
 fn percent(part: u64, whole: u64) -> f64 {
@@ -152,7 +161,7 @@ mod tests {
         assert_eq!(words(&table, "bare ")[..3], ["0.50", "8.0", "100.0"]);
         let full = words(&table, "full ");
         assert_eq!(full[..3], ["2.00", "(1.00–3.00)", "3.0"]);
-        assert_eq!(full.last().unwrap(), "0.0");
+        assert_eq!(full.last().unwrap(), "0");
         assert!(full.contains(&"99.5".to_owned()));
         assert_eq!(words(&table, "perf full ")[..3], [">", "120", "100.0"]);
     }

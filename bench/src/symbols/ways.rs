@@ -154,8 +154,16 @@ impl Way {
     /// The samples of the result, and its size in bytes.
     ///
     /// # Errors
-    /// Where it is not there or not whole.
+    /// Where it is not there, not whole or empty.
     pub(super) fn result(&self, folder: &Path) -> Result<(Samples, u64)> {
+        let (samples, bytes) = self.read(folder)?;
+        if samples.all == 0 {
+            bail!("the result has no samples");
+        }
+        Ok((samples, bytes))
+    }
+
+    fn read(&self, folder: &Path) -> Result<(Samples, u64)> {
         let read = |name: &str| {
             let path = folder.join(name);
             fs::read(&path).with_context(|| format!("failed to read `{}`", path.display()))
@@ -178,7 +186,34 @@ impl Way {
     }
 }
 
+/// How many names timesink had from its cache, and how many it looked up, by its ledger.
+pub(super) fn names(said: &str) -> Option<(u64, u64)> {
+    let count = |row: &str| {
+        let mut counts = said.lines().filter_map(|line| {
+            let (count, rest) = line.trim_start().split_once("  ")?;
+            rest.starts_with(row).then_some(count)
+        });
+        counts.next()?.parse().ok()
+    };
+    count("names from the cache").zip(count("names looked up"))
+}
+
 /// Where a recorded command writes its number.
 pub(super) fn pid_file(folder: &Path) -> PathBuf {
     folder.join("pid")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both counts are found in the ledger, and where there is none they are not known.
+    #[test]
+    fn counts_of_names_are_read() {
+        let said = "timesink: wrote `names looked up.svg`, 9 bytes\n\
+                    \x20  12  names from the cache          places that an earlier recording had\n\
+                    \x203144  names looked up               places that were looked up\n";
+        assert_eq!(names(said), Some((12, 3144)));
+        assert_eq!(names(""), None);
+    }
 }
