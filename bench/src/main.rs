@@ -66,9 +66,9 @@ fn run(cli: &Cli) -> Result<()> {
             continue;
         }
         if scenario.name == Name::Symbols {
-            let (subjects, tables) = symbols::measure(&scenario, &timesink, folder.path())?;
-            print!("\n{}\n{tables}", title(&scenario));
-            report.symbols = subjects;
+            println!("\n{}", title(&scenario));
+            let show = |text: &str| println!("{text}");
+            report.symbols = symbols::measure(&scenario, &timesink, folder.path(), show)?;
             continue;
         }
         let (measured, table) = match scenario.name {

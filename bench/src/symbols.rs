@@ -39,8 +39,8 @@ pub(crate) struct Measured {
     pub(crate) ways: Vec<(String, Vec<Finish>)>,
 }
 
-/// Measures each way once in each round, on one subject after another; gives the measurements, and the
-/// tables of them.
+/// Measures each way once in each round, on one subject after another, and shows a table of each when it
+/// is done.
 ///
 /// # Errors
 /// Where a profiler fails.
@@ -48,9 +48,10 @@ pub(crate) fn measure(
     scenario: &Scenario,
     timesink: &Path,
     folder: &Path,
-) -> Result<(Vec<Measured>, String)> {
+    show: impl Fn(&str),
+) -> Result<Vec<Measured>> {
     let (ways, missing) = ways::present();
-    let mut tables: String = missing.iter().map(|line| format!("{line}\n")).collect();
+    missing.iter().for_each(|line| show(line));
     let means = Means {
         timesink: &fs::canonicalize(timesink).context("failed to find timesink")?,
         cache: &NamesCache::new(folder.join("names")),
@@ -67,13 +68,17 @@ pub(crate) fn measure(
         let subject = match subject {
             Ok(subject) => subject,
             Err(error) => {
-                tables.push_str(&format!("{name}: not measured: {error:#}\n"));
+                show(&format!("{name}: not measured: {error:#}"));
                 continue;
             }
         };
         let measured = rounds(scenario, &subject, &ways, &means, folder)?;
         let table = rendered::render(&measured, means.limit);
-        tables.push_str(&format!("{name}: {}\n{table}", subject.meaning));
+        show(&format!(
+            "{name}: {}\n{}",
+            subject.meaning,
+            table.trim_end()
+        ));
         all.push(Measured {
             subject: name.to_owned(),
             meaning: subject.meaning,
@@ -83,7 +88,7 @@ pub(crate) fn measure(
                 .collect(),
         });
     }
-    Ok((all, tables))
+    Ok(all)
 }
 
 fn rounds(
@@ -96,6 +101,10 @@ fn rounds(
     let mut measured: Ways = ways.iter().map(|way| (*way, Vec::new())).collect();
     for round in 1..=scenario.rounds {
         for (number, (way, runs)) in measured.iter_mut().enumerate() {
+            // What was not done in time will not be the next time.
+            if runs.iter().any(|run: &Finish| run.seconds.is_none()) {
+                continue;
+            }
             eprintln!("symbols, {}, round {round}: {}", subject.name, way.name);
             let folder = folder.join(format!("{}-{round}-{number}", subject.name));
             fs::create_dir(&folder).context("failed to create a folder for a recording")?;

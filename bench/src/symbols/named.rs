@@ -17,6 +17,17 @@ pub(super) struct Samples {
     pub(super) inlined: u64,
 }
 
+impl Samples {
+    /// As many as that, where each counts as often as it says.
+    pub(super) const fn divided(self, each: u64) -> Self {
+        Self {
+            all: self.all / each,
+            named: self.named / each,
+            inlined: self.inlined / each,
+        }
+    }
+}
+
 /// Of folded stacks, as timesink and inferno write them.
 pub(super) fn of_folded(text: &str) -> Samples {
     let mut samples = Samples::default();

@@ -25,8 +25,9 @@ const HEAD: [&str; 11] = [
 ];
 const NONE: &str = "n/a";
 
-/// The rows, with the ratios of timesink's to the better of the peers that look up the same: samply
-/// has no way without inlined functions, and stands in both comparisons.
+/// The rows, with the ratios of timesink's to the better of the peers that look up the same: perf's
+/// stacks by frame pointer have no inlined functions, and samply, which has no way without them, stands
+/// in both comparisons.
 pub(super) fn render(ways: &Ways, limit: Duration) -> String {
     let mut rows = vec![HEAD.map(str::to_owned).to_vec()];
     rows.extend(ways.iter().map(|(way, runs)| row(way, runs, ways, limit)));
@@ -46,7 +47,7 @@ fn row(way: &Way, runs: &[Finish], ways: &Ways, limit: Duration) -> Vec<String> 
     };
     let (faster, smaller) = match way.tool {
         Tool::Timesink { .. } => compared(way, runs, ways, limit),
-        Tool::Perf | Tool::Samply => (String::new(), String::new()),
+        Tool::Perf { .. } | Tool::Samply => (String::new(), String::new()),
     };
     vec![
         way.name.to_owned(),
@@ -58,10 +59,14 @@ fn row(way: &Way, runs: &[Finish], ways: &Ways, limit: Duration) -> Vec<String> 
         table::cell(of(|run| run.bound_bytes as f64 / MIB), 1),
         result(|run| run.samples as f64, 0),
         result(|run| percent(run.named, run.samples), 1),
-        result(|run| percent(run.inlined, run.samples), 1),
+        match way.tool {
+            // inferno leaves out what perf says of them.
+            Tool::Perf { .. } => NONE.to_owned(),
+            _ => result(|run| percent(run.inlined, run.samples), 1),
+        },
         match way.tool {
             Tool::Timesink { .. } => result(cached_percent, 0),
-            Tool::Perf | Tool::Samply => String::new(),
+            Tool::Perf { .. } | Tool::Samply => String::new(),
         },
     ]
 }
@@ -91,7 +96,7 @@ fn compared(way: &Way, runs: &[Finish], ways: &Ways, limit: Duration) -> (String
 fn is_peer(peer: &Way, way: &Way) -> bool {
     match peer.tool {
         Tool::Timesink { .. } => false,
-        Tool::Perf => peer.with_inlines == way.with_inlines,
+        Tool::Perf { by_dwarf } => by_dwarf == way.with_inlines,
         Tool::Samply => true,
     }
 }
@@ -153,8 +158,13 @@ mod tests {
         let ways = vec![
             way("bare", cold, false, &[Some(0.5)]),
             way("full", cold, true, &[Some(1.0), Some(2.0), Some(3.0)]),
-            way("perf bare", Tool::Perf, false, &[Some(4.0)]),
-            way("perf full", Tool::Perf, true, &[None]),
+            way(
+                "perf bare",
+                Tool::Perf { by_dwarf: false },
+                false,
+                &[Some(4.0)],
+            ),
+            way("perf full", Tool::Perf { by_dwarf: true }, true, &[None]),
             way("samply", Tool::Samply, true, &[Some(6.0)]),
         ];
         let table = render(&ways, Duration::from_secs(120));
@@ -164,6 +174,7 @@ mod tests {
         assert_eq!(full.last().unwrap(), "0");
         assert!(full.contains(&"99.5".to_owned()));
         assert_eq!(words(&table, "perf full ")[..3], [">", "120", "100.0"]);
+        assert_eq!(words(&table, "perf bare ").last().unwrap(), "n/a");
     }
 
     /// Where no peer was done, the ratio is at least that to the limit; without peers there is none.
@@ -172,7 +183,7 @@ mod tests {
         let cold = Tool::Timesink { is_warm: false };
         let mut ways = vec![
             way("full", cold, true, &[Some(2.0)]),
-            way("perf full", Tool::Perf, true, &[None]),
+            way("perf full", Tool::Perf { by_dwarf: true }, true, &[None]),
         ];
         let limit = Duration::from_secs(120);
         assert_eq!(words(&render(&ways, limit), "full ")[1..3], [">", "60.0"]);

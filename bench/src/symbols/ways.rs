@@ -17,6 +17,8 @@ use super::{
 
 /// Samples a second.
 const HZ: &str = "999";
+const RATE: u64 = 999;
+const NS_PER_SECOND: u64 = 1_000_000_000;
 /// Writes down its own number, by which its end is seen, and becomes the command.
 const RUN: &str = "echo $$ > \"$0\"; exec \"$@\"";
 /// As a user would type it, except that the stacks stay behind to be counted.
@@ -32,7 +34,11 @@ pub(super) enum Tool {
         /// Whether it has names of an earlier recording.
         is_warm: bool,
     },
-    Perf,
+    Perf {
+        /// Whether stacks are copied and walked by debug information afterwards; else they are walked by
+        /// frame pointer, and perf before 6.10 or so looks up no inlined function in these.
+        by_dwarf: bool,
+    },
     Samply,
 }
 
@@ -46,17 +52,20 @@ pub(super) struct Way {
 }
 
 /// In the order of a round: what is warm comes after what is cold.
-const WAYS: [Way; 7] = [
+const WAYS: [Way; 8] = [
     way("timesink --no-inline, cold", COLD, false),
     way("timesink --no-inline, warm", WARM, false),
     way("timesink, cold", COLD, true),
     way("timesink, warm", WARM, true),
-    way("perf --no-inline, inferno", Tool::Perf, false),
-    way("perf, inferno", Tool::Perf, true),
+    way("perf -g, script --no-inline", PERF, false),
+    way("perf -g", PERF, true),
+    way("perf --call-graph dwarf", PERF_DWARF, true),
     way("samply", Tool::Samply, true),
 ];
 const COLD: Tool = Tool::Timesink { is_warm: false };
 const WARM: Tool = Tool::Timesink { is_warm: true };
+const PERF: Tool = Tool::Perf { by_dwarf: false };
+const PERF_DWARF: Tool = Tool::Perf { by_dwarf: true };
 
 const fn way(name: &'static str, tool: Tool, with_inlines: bool) -> Way {
     Way {
@@ -83,7 +92,7 @@ pub(super) fn present() -> (Vec<Way>, Vec<String>) {
     let has_samply = has("samply", "`cargo install samply`");
     let is_there = |way: &Way| match way.tool {
         Tool::Timesink { .. } => true,
-        Tool::Perf => has_perf && has_inferno == [true; 2],
+        Tool::Perf { .. } => has_perf && has_inferno == [true; 2],
         Tool::Samply => has_samply,
     };
     (WAYS.into_iter().filter(is_there).collect(), missing)
@@ -116,10 +125,12 @@ impl Way {
                 cache.give(&mut command)?;
                 command
             }
-            Tool::Perf => {
+            Tool::Perf { by_dwarf } => {
+                let stacks = if by_dwarf { "dwarf" } else { "fp" };
                 let mut command = Command::new("perf");
                 // Without -N it would copy the binaries into the user's home.
-                command.args(["record", "-N", "-e", "cpu-clock", "-g", "-F", HZ]);
+                command.args(["record", "-N", "-e", "cpu-clock", "-F", HZ]);
+                command.args(["--call-graph", stacks]);
                 command
             }
             Tool::Samply => {
@@ -137,7 +148,7 @@ impl Way {
 
     /// The command that makes the result, where the first one does not.
     pub(super) fn draw(&self, folder: &Path) -> Option<Command> {
-        (self.tool == Tool::Perf).then(|| {
+        matches!(self.tool, Tool::Perf { .. }).then(|| {
             let mut command = Command::new("sh");
             command.args(["-c", DRAW, "sh"]).current_dir(folder);
             command.args((!self.with_inlines).then_some("--no-inline"));
@@ -181,7 +192,11 @@ impl Way {
             bail!("the flame graph is not whole");
         }
         let stacks = read("stacks.folded")?;
-        let samples = named::of_folded(&String::from_utf8_lossy(&stacks));
+        let mut samples = named::of_folded(&String::from_utf8_lossy(&stacks));
+        if let Tool::Perf { .. } = self.tool {
+            // inferno adds up periods, in nanoseconds.
+            samples = samples.divided(NS_PER_SECOND / RATE);
+        }
         Ok((samples, picture.len() as u64))
     }
 }
