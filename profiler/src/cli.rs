@@ -128,15 +128,15 @@ pub struct RecordArgs {
     pub threads: bool,
     /// Do not look up inlined functions and source lines: sooner done, and with less memory, where
     /// programs have much debug information
-    #[arg(long, help_heading = "Output")]
+    #[arg(long, help_heading = "Symbols")]
     pub no_inline: bool,
     /// Show functions of C++ and Rust without template and generic arguments, parameters and return
     /// types
-    #[arg(long, help_heading = "Output")]
+    #[arg(long, help_heading = "Symbols")]
     pub short_names: bool,
     /// Fail, once all is written, where functions without a name ran or waited for more than this
     /// part of what is shown, in percent
-    #[arg(long, value_name = "PERCENT", value_parser = parse_percent, help_heading = "Output")]
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent, help_heading = "Symbols")]
     pub fail_unresolved: Option<f64>,
     /// Tell what is being done, and the whole ledger
     #[arg(short, long, help_heading = "Output")]

@@ -11,14 +11,7 @@ use std::{
 };
 
 use abi::records::FileIdentity;
-use object::{
-    Endianness,
-    elf::{DynamicTag, FileHeader64},
-    read::{
-        ReadCache,
-        elf::{Dyn, FileHeader, ProgramHeader},
-    },
-};
+use symbolizer::Loading;
 
 use crate::{
     handle::Handle,
@@ -143,7 +136,11 @@ impl<'a> Mapped<'a> {
 /// The files of a command: the program, its loader, and the libraries that it names, found as the
 /// loader finds them. What it loads later is met when it runs.
 #[must_use]
-pub fn of_command(program: &OsStr, identify: &dyn Identify) -> Vec<CodeFile> {
+pub fn of_command(
+    program: &OsStr,
+    identify: &dyn Identify,
+    loading: impl Fn(&File) -> Loading,
+) -> Vec<CodeFile> {
     let mut files = Vec::new();
     let mut seen = HashSet::new();
     let mut waiting: Vec<PathBuf> = program_path(program).into_iter().collect();
@@ -152,7 +149,7 @@ pub fn of_command(program: &OsStr, identify: &dyn Identify) -> Vec<CodeFile> {
             continue;
         };
         if files.len() < MAX_LIBRARIES {
-            waiting.extend(needed(&file.file, &path));
+            waiting.extend(needed(&loading(&file.file), &path));
             files.push(file);
         }
     }
@@ -199,60 +196,34 @@ fn interpreter(path: &Path) -> Option<PathBuf> {
     }
 }
 
-/// The loader and the libraries that a file asks for.
-fn needed(file: &File, path: &Path) -> Vec<PathBuf> {
-    let cache = ReadCache::new(file);
-    let Ok(header) = FileHeader64::<Endianness>::parse(&cache) else {
-        return Vec::new();
-    };
-    needed_of(header, &cache, path).unwrap_or_default()
-}
-
-fn needed_of(
-    header: &FileHeader64<Endianness>,
-    data: &ReadCache<&File>,
-    path: &Path,
-) -> object::read::Result<Vec<PathBuf>> {
-    let endian = header.endian()?;
-    let segments = header.program_headers(endian, data)?;
-    let mut found = Vec::new();
-    for segment in segments {
-        if let Ok(Some(loader)) = segment.interpreter(endian, data) {
-            found.push(PathBuf::from(OsStr::from_bytes(loader)));
-        }
-    }
-    let sections = header.sections(endian, data)?;
-    let Some((dynamic, link)) = sections.dynamic(endian, data)? else {
-        return Ok(found);
-    };
-    let strings = sections.strings(endian, data, link)?;
-    let texts = |tag: DynamicTag| {
-        dynamic
-            .iter()
-            .filter(move |entry| entry.tag(endian) == tag)
-            .filter_map(move |entry| entry.string(endian, strings).ok())
-            .map(OsStr::from_bytes)
-    };
+/// Where the loader and the libraries that a file asks for are, as the loader finds them.
+fn needed(loading: &Loading, path: &Path) -> Vec<PathBuf> {
+    let text = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
     let own_folder = path.parent().unwrap_or(Path::new("/")).to_string_lossy();
-    let of_file = texts(object::elf::DT_RUNPATH).chain(texts(object::elf::DT_RPATH));
-    let mut folders: Vec<PathBuf> = of_file
-        .flat_map(env::split_paths)
+    let lists = loading.folders.iter().map(|list| text(list));
+    let mut folders: Vec<PathBuf> = lists
+        .flat_map(|list| env::split_paths(&list).collect::<Vec<_>>())
         .map(|folder| PathBuf::from(folder.to_string_lossy().replace("$ORIGIN", &own_folder)))
         .collect();
     let of_environment = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     folders.extend(env::split_paths(&of_environment));
     folders.extend(LIBRARY_FOLDERS.iter().map(PathBuf::from));
-    for name in texts(object::elf::DT_NEEDED) {
-        let mut places = folders.iter().map(|folder| folder.join(name));
-        found.extend(places.find(|place| place.is_file()));
-    }
-    Ok(found)
+    let libraries = loading.libraries.iter().filter_map(|name| {
+        let mut places = folders.iter().map(|folder| folder.join(text(name)));
+        places.find(|place| place.is_file())
+    });
+    let loader = loading.loader.iter().map(|path| PathBuf::from(text(path)));
+    loader.chain(libraries).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::identity::ByStat;
+
+    fn read(file: &File) -> Loading {
+        symbolizer::loading(file).unwrap_or_default()
+    }
 
     /// Code of files is found in a process's list of mappings; data and other memory is passed over.
     #[test]
@@ -273,7 +244,7 @@ mod tests {
     /// A command has its program, loader and libraries, and a script those of its interpreter.
     #[test]
     fn a_command_has_its_libraries() {
-        let files = of_command(OsStr::new("sh"), &ByStat);
+        let files = of_command(OsStr::new("sh"), &ByStat, read);
         let names: Vec<_> = files
             .iter()
             .map(|file| file.path.to_string_lossy().into_owned())
@@ -289,9 +260,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let script = folder.path().join("script");
         fs::write(&script, "#!/usr/bin/env sh\n").unwrap();
-        let of_script = of_command(script.as_os_str(), &ByStat);
+        let of_script = of_command(script.as_os_str(), &ByStat, read);
         assert_eq!(of_script.len(), files.len());
-        assert!(of_command(OsStr::new("/no/such/program"), &ByStat).is_empty());
+        assert!(of_command(OsStr::new("/no/such/program"), &ByStat, read).is_empty());
     }
 
     /// This process maps its own program.

@@ -26,6 +26,8 @@ use crate::{
 const MAX_OPEN: usize = 512;
 /// How many paths of files that no stack has named yet are kept.
 const MAX_PATHS: usize = 1 << 14;
+/// How many of them are kept to be tried.
+const MAX_UNTRIED: usize = 1 << 12;
 
 /// One file of the machine.
 #[derive(Debug, Default)]
@@ -49,13 +51,15 @@ pub struct Files {
     by_identity: HashMap<FileIdentity, KnownFile>,
     /// The paths of mappings, for the files that stacks will name.
     paths: HashMap<FileIdentity, PathBuf>,
+    /// Files that were told and that stacks may call otherwise: which, nobody has looked at yet.
+    untried: VecDeque<(FileIdentity, PathBuf)>,
     roots: Roots,
     copies: Copies,
     held: usize,
     /// Files that are held in case that a stack names them, the one that was told first in front.
     in_case: VecDeque<FileIdentity>,
     /// The process whose root was looked at last.
-    last_process: u32,
+    last_process: Option<u32>,
     /// Paths that were told and found no room.
     pub paths_dropped: u64,
 }
@@ -70,11 +74,12 @@ impl Files {
             by_number: HashMap::new(),
             by_identity: HashMap::new(),
             paths: HashMap::new(),
+            untried: VecDeque::new(),
             roots: Roots::new(),
             copies: Copies::default(),
             held: 0,
             in_case: VecDeque::new(),
-            last_process: 0,
+            last_process: None,
             paths_dropped: 0,
         }
     }
@@ -85,12 +90,18 @@ impl Files {
         self.names.get(&told).copied().unwrap_or(told)
     }
 
-    /// Gets to know the root of a process that maps files, if it still lives.
+    /// Gets to know the root of a process that maps files, if it still lives. What one process mapped
+    /// is mostly told in a row, and it is looked at once for that.
     pub fn meet(&mut self, pid: u32) {
-        if self.last_process != pid {
-            self.last_process = pid;
+        if self.last_process != Some(pid) {
+            self.last_process = Some(pid);
             self.roots.of_process(pid);
         }
+    }
+
+    /// All that was told is taken in. The processes go on, and may have another root next time.
+    pub fn part(&mut self) {
+        self.last_process = None;
     }
 
     /// Opens a file that a mapping was told of, where it is still at its path below some root, and
@@ -141,25 +152,66 @@ impl Files {
             self.paths_dropped += 1;
             return;
         }
-        self.paths.insert(identity, path);
+        let is_known = self.by_identity.contains_key(&identity);
+        let is_news = self.paths.insert(identity, path.clone()).is_none();
+        // A file system that stands before others has no device of its own.
+        let may_have_another_name = told == identity && told.device >> 20 == 0;
+        if is_news && !is_known && may_have_another_name {
+            if self.untried.len() >= MAX_UNTRIED {
+                self.untried.pop_front();
+            }
+            self.untried.push_back((told, path));
+        }
+    }
+
+    /// Finds out what stacks call the files that were told and at which nobody has looked: whether a
+    /// process is a target is no longer known when it has ended, and to look at all takes time.
+    fn try_all(&mut self) {
+        for (told, path) in std::mem::take(&mut self.untried) {
+            if self.open_told(told, &path, 0).is_some() {
+                self.mapped(told, path);
+            }
+        }
+    }
+
+    /// Looks once more for the files that stacks name and that were not found: paths come by another
+    /// way than stacks, and may come later.
+    pub fn find_late(&mut self) {
+        self.try_all();
+        let missing = self
+            .by_identity
+            .iter()
+            .filter(|(_, known)| known.held.is_none());
+        let missing: Vec<_> = missing.map(|(identity, _)| *identity).collect();
+        for identity in missing {
+            let Some(path) = self.paths.get(&identity).cloned() else {
+                continue;
+            };
+            let found = self.open_same(&path, &identity).filter(|_| self.has_room());
+            if let (Some((file, root)), Some(known)) = (found, self.by_identity.get_mut(&identity))
+            {
+                self.held += 1;
+                (known.path, known.held, known.root) = (path, Some(file), root);
+            }
+        }
     }
 
     /// Takes in a file that was found in a stack, and gives it if it could be opened and was not
     /// known.
     pub fn see(&mut self, seen: &FileSeen) -> Option<CodeFile> {
         self.by_number.insert(seen.file, seen.identity);
-        if let Some(known) = self.by_identity.get_mut(&seen.identity)
-            && let Some(held) = &known.held
-        {
-            known.is_seen = true;
-            return Some(CodeFile {
-                identity: seen.identity,
-                path: known.path.clone(),
-                file: held.try_clone().ok()?,
-            });
+        if let Some(held) = self.held_as_seen(seen.identity) {
+            return Some(held);
         }
         let root = self.roots.of_process(seen.pid);
-        let (path, file, root) = self.find(seen, root.as_ref());
+        let (mut path, mut file, mut root) = self.find(seen, root.as_ref());
+        if file.is_none() && !self.untried.is_empty() {
+            self.try_all();
+            if let Some(held) = self.held_as_seen(seen.identity) {
+                return Some(held);
+            }
+            (path, file, root) = self.find(seen, None);
+        }
         let code = file.as_ref().and_then(|file| {
             Some(CodeFile {
                 identity: seen.identity,
@@ -177,6 +229,18 @@ impl Files {
         };
         self.by_identity.insert(seen.identity, known);
         code
+    }
+
+    /// A file that is held, now that a stack has named it.
+    fn held_as_seen(&mut self, identity: FileIdentity) -> Option<CodeFile> {
+        let known = self.by_identity.get_mut(&identity)?;
+        let file = known.held.as_ref()?.try_clone().ok()?;
+        known.is_seen = true;
+        Some(CodeFile {
+            identity,
+            path: known.path.clone(),
+            file,
+        })
     }
 
     /// By the link that the kernel has for the mapping, while there is one; else by its path.
@@ -417,6 +481,36 @@ mod tests {
         assert_eq!(files.get(16).unwrap().path, path);
         let other = FileIdentity { inode: 1, ..told };
         assert!(files.open_told(other, &path, u32::MAX).is_none());
+    }
+
+    /// More files than may be held are known all the same, and those that only might be named make
+    /// room for those that are.
+    #[test]
+    fn held_files_are_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths: Vec<_> = (0..MAX_OPEN + 40)
+            .map(|number| folder.path().join(number.to_string()))
+            .collect();
+        for path in &paths {
+            std::fs::write(path, "content").unwrap();
+        }
+        let mut files = files();
+        for path in &paths {
+            assert!(files.open_told(identity(path), path, u32::MAX).is_some());
+            files.mapped(identity(path), path.clone());
+        }
+        assert_eq!(files.held, MAX_OPEN);
+        for (number, path) in (16..).zip(&paths) {
+            assert!(files.see(&seen(number, identity(path))).is_some());
+        }
+        assert_eq!(files.held, MAX_OPEN);
+        let last = 16 + u32::try_from(paths.len()).unwrap();
+        assert!((16..last).all(|number| files.open(number).is_some()));
+        // Those that are held are there still, and the others are gone.
+        let gone: Vec<_> = paths.iter().map(std::fs::remove_file).collect();
+        assert!(gone.iter().all(Result::is_ok));
+        let open = (16..last).filter(|&number| files.open(number).is_some());
+        assert_eq!(open.count(), MAX_OPEN);
     }
 
     /// Paths have a bound, and what is beyond it is counted.

@@ -8,74 +8,34 @@
 mod look;
 mod names;
 mod open;
+mod process;
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::File,
-    path::PathBuf,
+    path::Path,
     sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel},
     thread,
     time::{Duration, SystemTime},
 };
 
 pub use look::Kind;
-use look::{Looked, Map, look};
+use look::{Looked, look};
 pub use names::{Addresses, JitPlaces, Unlisted};
 pub use open::Refusal;
+pub use process::Growth;
+use process::{Held, Life, Process};
 
 /// How many maps are held open at a time.
-const MAX_HELD: usize = 256;
+const MAX_HELD: usize = 512;
 /// How many processes with code of a JIT are known.
 const MAX_PROCESSES: usize = 4096;
 /// How many looks go on at a time.
 const MAX_LOOKS: usize = 8;
-/// How long the end of the recording waits for looks.
+/// How long a look may take before that is said; the end of the recording waits no longer for it.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How many sizes of one map are kept: those of three hours in which it grew each second.
-const MAX_GROWTH: usize = 10_000;
+const PATIENCE_NS: u64 = 1_000_000_000;
 /// How many findings are told.
 const MAX_FINDINGS: usize = 32;
-
-/// How long a map was up to a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Growth {
-    /// When it was looked at last and was not longer, on the monotonic clock.
-    pub time_ns: u64,
-    /// Its length.
-    pub bytes: u64,
-}
-
-/// A map that is held open.
-#[derive(Debug)]
-struct Held {
-    kind: Kind,
-    path: PathBuf,
-    file: File,
-    growth: Vec<Growth>,
-    /// What stands before belongs to an earlier life.
-    first_byte: u64,
-    /// What stands behind belongs to a later one.
-    last_byte: Option<u64>,
-}
-
-/// A process from its start, or from the moment at which it became another program, up to the next.
-#[derive(Debug, Default)]
-struct Life {
-    from_ns: u64,
-    started: Option<u64>,
-    maps: Vec<Held>,
-    refused: Option<Refusal>,
-    is_looked_at: bool,
-}
-
-#[derive(Debug, Default)]
-struct Process {
-    lives: Vec<Life>,
-    /// Where it mapped a jitdump.
-    dump: Option<PathBuf>,
-    /// Whether code of a JIT was seen since the last look.
-    is_seen: bool,
-}
 
 /// A look that goes on.
 #[derive(Debug)]
@@ -131,7 +91,7 @@ impl JitMaps {
     }
 
     /// Takes in where a process mapped a file as code.
-    pub fn mapped(&mut self, pid: u32, path: &std::path::Path) {
+    pub fn mapped(&mut self, pid: u32, path: &Path) {
         let name = path.file_name().and_then(|name| name.to_str());
         let is_dump = name.is_some_and(|name| name.starts_with("jit-") && name.ends_with(".dump"));
         if is_dump && let Some(process) = self.process(pid) {
@@ -189,7 +149,12 @@ impl JitMaps {
         for looking in std::mem::take(&mut self.looking) {
             match looking.answer.try_recv() {
                 Ok(looked) => self.take(looking.pid, looking.began_ns, looked, now_ns),
-                Err(TryRecvError::Empty) => self.looking.push(looking),
+                Err(TryRecvError::Empty) => {
+                    if now_ns.saturating_sub(looking.began_ns) > PATIENCE_NS {
+                        self.refuse(looking.pid, Kind::PerfMap, Refusal::NoAnswer);
+                    }
+                    self.looking.push(looking);
+                }
                 Err(TryRecvError::Disconnected) => {}
             }
         }
@@ -227,6 +192,17 @@ impl JitMaps {
                 }
                 Err(RecvTimeoutError::Disconnected) => {}
             }
+        }
+        // Those that found no room among looks without an answer.
+        let is_open = |process: &Process| {
+            let life = process.lives.last();
+            life.is_some_and(|life| !life.is_looked_at && life.refused.is_none())
+        };
+        let processes = self.processes.iter();
+        let open = processes.filter(|(_, process)| is_open(process));
+        let open: Vec<u32> = open.map(|(&pid, _)| pid).collect();
+        for pid in open {
+            self.refuse(pid, Kind::PerfMap, Refusal::NoAnswer);
         }
     }
 
@@ -266,104 +242,17 @@ impl JitMaps {
         {
             life.refused = Some(refusal);
         }
-        if self.findings.len() < MAX_FINDINGS && self.told.insert((pid, kind, refusal)) {
-            let kind = kind.name();
-            let finding = format!("the {kind} of process {pid} is not used: {refusal}");
-            self.findings.push(finding);
+        if self.told.len() > MAX_FINDINGS || !self.told.insert((pid, kind, refusal)) {
+            return;
         }
-    }
-}
-
-impl Process {
-    /// Begins a new life.
-    fn begin(&mut self, at_ns: u64) {
-        for held in self.lives.iter_mut().flat_map(|life| &mut life.maps) {
-            held.last_byte = held.last_byte.or_else(|| length(&held.file));
-        }
-        self.lives.push(Life {
-            from_ns: at_ns,
-            ..Life::default()
+        self.findings.push(match self.told.len() {
+            told if told > MAX_FINDINGS => {
+                "more maps of JITs are not used; the ledger counts their frames".to_owned()
+            }
+            _ => {
+                let kind = kind.name();
+                format!("the {kind} of process {pid} is not used: {refusal}")
+            }
         });
     }
-
-    /// Whether it is worth a look. Another process may have got the number.
-    fn lacks_maps(&mut self, pid: u32, now_ns: u64) -> bool {
-        let life = self.lives.last();
-        let before = life.and_then(|life| life.started);
-        let now = look::started(pid);
-        if before.is_some() && now.is_some() && before != now {
-            self.begin(now_ns);
-        }
-        self.lives.last().is_some_and(|life| life.maps.is_empty())
-    }
-
-    /// Holds a map open unless it is held already.
-    fn hold(&mut self, map: Map, now_ns: u64) -> bool {
-        let same = |held: &&Held| look::identity(&held.file) == look::identity(&map.file);
-        let earlier = self.lives.iter().flat_map(|life| &life.maps).rfind(same);
-        let first_byte = match earlier.map(|held| held.last_byte) {
-            // Held in this very life.
-            Some(None) => return false,
-            Some(Some(last)) => last,
-            None => 0,
-        };
-        let Some(bytes) = length(&map.file) else {
-            return false;
-        };
-        let held = Held {
-            kind: map.kind,
-            path: map.path,
-            file: map.file,
-            growth: vec![Growth {
-                time_ns: now_ns,
-                bytes,
-            }],
-            first_byte: if bytes < first_byte { 0 } else { first_byte },
-            last_byte: None,
-        };
-        if let Some(life) = self.lives.last_mut() {
-            life.maps.push(held);
-        }
-        true
-    }
-
-    fn grow(&mut self, now_ns: u64) {
-        for life in &mut self.lives {
-            for held in &mut life.maps {
-                held.grow(now_ns);
-            }
-            // The next program wrote over it.
-            let lost = |held: &mut Held| held.last_byte > held.growth.last().map(|last| last.bytes);
-            if life.maps.extract_if(.., lost).count() > 0 {
-                life.refused = Some(Refusal::Overwritten);
-            }
-        }
-    }
-}
-
-impl Held {
-    fn grow(&mut self, now_ns: u64) {
-        let Some(bytes) = length(&self.file) else {
-            return;
-        };
-        let now = Growth {
-            time_ns: now_ns,
-            bytes,
-        };
-        let is_full = self.growth.len() >= MAX_GROWTH;
-        match self.growth.last_mut() {
-            Some(last) if bytes == last.bytes => *last = now,
-            // Written anew, and nothing tells when its lines came to be there.
-            Some(last) if bytes < last.bytes => {
-                self.growth = vec![now];
-                self.first_byte = 0;
-            }
-            _ if is_full => {}
-            _ => self.growth.push(now),
-        }
-    }
-}
-
-fn length(file: &File) -> Option<u64> {
-    Some(file.metadata().ok()?.len())
 }

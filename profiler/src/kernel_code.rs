@@ -1,7 +1,10 @@
-//! The kernel's code during a recording: its symbols, modules that were there at the beginning, and
-//! BPF programs that came or went.
+//! The kernel's code during a recording: its symbols, which are read again where modules came or went,
+//! and BPF programs that did.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    thread::{self, JoinHandle},
+};
 
 use symbolizer::{KernelImage, KernelNames, Miss, Symbol};
 
@@ -18,14 +21,16 @@ pub struct KernelCode {
     told: HashMap<u64, KernelImage>,
     /// Places beyond the bound.
     pub dropped: u64,
-    modules: Option<KernelNames>,
+    /// What there was at the beginning, while it is being read.
+    first: Option<JoinHandle<KernelNames>>,
     names: KernelNames,
 }
 
 impl KernelCode {
-    /// To be called before sampling begins.
+    /// To be called before sampling begins, when the programs that sample are loaded. The list is read
+    /// beside all else: who waits for the picture does not wait for it.
     pub fn begin(&mut self) {
-        self.modules = KernelNames::read_modules();
+        self.first = Some(thread::spawn(KernelNames::read));
     }
 
     /// Takes in code that was made or is about to go.
@@ -37,15 +42,19 @@ impl KernelCode {
         }
     }
 
-    /// To be called when sampling has ended and the programs that sampled are still loaded.
+    /// To be called when sampling has ended and the programs that sampled are still loaded. Without it
+    /// there are no names.
     pub fn end(&mut self) {
         let mut images = std::mem::take(&mut self.told);
         for loaded in bpf::images() {
             images.entry(loaded.start).or_insert(loaded);
         }
-        self.names = KernelNames::read()
-            .with_images(images.into_values())
-            .with_earlier(self.modules.take());
+        let first = self.first.take().and_then(|first| first.join().ok());
+        let names = match first {
+            Some(first) if first.is_current() => first,
+            first => KernelNames::read().with_earlier(first),
+        };
+        self.names = names.with_images(images.into_values());
     }
 
     /// Names for addresses, in their order.

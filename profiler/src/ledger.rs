@@ -6,7 +6,7 @@ use output::{Ledger, RowKind};
 
 use crate::{
     account::{EventAccount, WithoutStack, waits::WaitAccount},
-    names::Reading,
+    names::{Nameless, Reading},
     record::Recorded,
     resolve::Resolved,
     sampling::Sampling,
@@ -222,6 +222,17 @@ pub fn warnings(ledgers: &Ledgers, findings: &Findings, unresolved: &Unresolved)
             "{:.1} % of what is shown ran or waited in functions without a name; the table above \
              tells where, why and what to do",
             unresolved.percent()
+        ));
+    }
+    let hidden = symbolizer::Miss::KernelAddressesHidden;
+    if findings
+        .nameless
+        .keys()
+        .any(|&reason| reason == Nameless::of(hidden))
+    {
+        warnings.push(format!(
+            "functions of the kernel have no names, and waits no causes: {hidden}; `timesink doctor` \
+             tells what to do"
         ));
     }
     warnings

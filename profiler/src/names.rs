@@ -63,7 +63,9 @@ pub enum Nameless {
 }
 
 impl Nameless {
-    fn of(miss: Miss) -> Self {
+    /// The reason of the symbolizer.
+    #[must_use]
+    pub fn of(miss: Miss) -> Self {
         let place = Miss::ALL.iter().position(|&other| other == miss);
         Self::Miss(place.unwrap_or(0))
     }

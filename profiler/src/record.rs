@@ -115,16 +115,21 @@ pub async fn record(
     let budget = Budget::new(args.unwind_memory);
     let mut ready = Ready::new(budget.clone());
     let workers = Arc::new(Workers::new(Limits::of_each(args.symbol_memory)));
-    let files = targets.code_files(args, &*identifier)?;
+    let files = targets.code_files(args, &*identifier, &workers)?;
     build_all(files, &budget, &workers, |found| {
         report.table(&found);
         ready.add(found);
     });
-    workers.dismiss();
     let builder = Builder::start(budget, Arc::clone(&workers));
     let config = config(&targets, offsets)?;
     let mut session = Session::attach(
-        args, &config, &targets, samplings, ready, builder, identifier,
+        args,
+        &config,
+        &targets,
+        samplings,
+        ready,
+        (builder, Arc::clone(&workers)),
+        identifier,
     )?;
     let waiting = match args.command.as_slice() {
         [] => None,
@@ -159,8 +164,11 @@ pub async fn record(
     session.take_all()?;
     // No table is of use any more, and names are.
     session.collected.files.take_last_copies();
-    // While the programs are loaded: they have frames in the stacks.
-    session.collected.kernel_code.end();
+    session.collected.files.find_late();
+    if !session.collected.kernel.is_empty() {
+        // While the programs are loaded: they have frames in the stacks.
+        session.collected.kernel_code.end();
+    }
     session.collected.jit.finish(monotonic_ns());
     let away = |cpu: u32| {
         let (before, after) = (away_before.get(&cpu), away_after.get(&cpu));
@@ -227,6 +235,7 @@ struct Session {
     sideband: Sideband,
     tables: Tables,
     builder: Builder,
+    workers: Arc<Workers>,
     /// Whether files of other processes than targets are of no interest.
     only_targets: bool,
     watching: Option<Watching>,
@@ -242,7 +251,7 @@ impl Session {
         targets: &Targets,
         samplings: Vec<Sampling>,
         ready: Ready,
-        builder: Builder,
+        (builder, workers): (Builder, Arc<Workers>),
         identify: Arc<dyn Identify>,
     ) -> Result<Self> {
         let sizes = Sizes {
@@ -284,6 +293,7 @@ impl Session {
             sideband,
             tables,
             builder,
+            workers,
             only_targets: targets.scope == Scope::Tasks,
             watching,
             collected,
@@ -335,6 +345,8 @@ impl Session {
                     }
                 }
                 _ = tick.tick() => {
+                    // A reader waits a second at the most for the next file.
+                    self.workers.dismiss();
                     self.take_all()?;
                     self.keep_waits_cheap()?;
                     self.tables.retry(&mut self.programs)?;
@@ -414,6 +426,7 @@ impl Session {
             }
             self.collected.take_told(told);
         });
+        self.collected.files.part();
         let now_ns = monotonic_ns();
         self.collected.jit.collect(now_ns);
         let ring = self.ring.get_mut();

@@ -20,6 +20,7 @@ use crate::{
     identity::Identify,
     report::shown,
     watch::watch,
+    worker::Workers,
 };
 
 /// The cgroup namespace that the kernel starts with, by the inode of its file in `/proc`.
@@ -114,7 +115,12 @@ impl Targets {
     ///
     /// # Errors
     /// Where the processes cannot be listed.
-    pub fn code_files(&self, args: &RecordArgs, identify: &dyn Identify) -> Result<Vec<CodeFile>> {
+    pub fn code_files(
+        &self,
+        args: &RecordArgs,
+        identify: &dyn Identify,
+        workers: &Workers,
+    ) -> Result<Vec<CodeFile>> {
         let pids = match self.scope {
             Scope::Tasks => {
                 let mut kinds: BTreeMap<u32, u32> = self.tasks.iter().copied().collect();
@@ -131,7 +137,9 @@ impl Targets {
         let mut files = code_files::of_processes(pids, identify);
         if let Some(program) = args.command.first() {
             let known: HashSet<_> = files.iter().map(|file| file.identity).collect();
-            let of_command = code_files::of_command(program, identify).into_iter();
+            let of_command =
+                code_files::of_command(program, identify, |file| workers.loading(file));
+            let of_command = of_command.into_iter();
             files.extend(of_command.filter(|file| !known.contains(&file.identity)));
         }
         Ok(files)

@@ -10,7 +10,7 @@ use std::{
     fmt::Write,
 };
 
-use output::{Frame, FrameId, FrameKind, MappingKind, Profile, Sample, shorten};
+use output::{FrameId, FrameKind, MappingId, MappingKind, Profile, Sample, StringId, shorten};
 
 use crate::names::Nameless;
 
@@ -57,54 +57,90 @@ pub struct Unresolved {
     pub places: BTreeMap<Place, Weight>,
 }
 
+/// A place by handles: texts are made once for each, not for each sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    reason: Nameless,
+    mapping: Option<MappingId>,
+    /// Where there is no mapping.
+    process: Option<StringId>,
+}
+
+/// What goes through the samples.
+struct Counting<'a> {
+    profile: &'a Profile,
+    nameless: &'a HashMap<FrameId, Nameless>,
+    total: u64,
+    unresolved: u64,
+    places: BTreeMap<Key, Weight>,
+}
+
+impl Counting<'_> {
+    fn add(&mut self, sample: &Sample<'_>, frames: &[FrameId]) {
+        let profile = self.profile;
+        let of_kind = |kind: FrameKind| {
+            let mut frames = frames.iter().rev().copied();
+            frames.find(|&frame| profile.frame(frame).kind == kind)
+        };
+        let innermost = [FrameKind::User, FrameKind::Kernel].map(of_kind);
+        if innermost == [None, None] {
+            return;
+        }
+        let weight = profile.folded_value(sample);
+        self.total += weight;
+        let process = sample.labels.process;
+        let anywhere = frames.iter().filter_map(|&frame| self.key(frame, process));
+        for key in anywhere.collect::<BTreeSet<_>>() {
+            self.places.entry(key).or_default().anywhere += weight;
+        }
+        let mut innermost = innermost.into_iter().flatten();
+        if let Some(key) = innermost.find_map(|frame| self.key(frame, process)) {
+            self.unresolved += weight;
+            self.places.entry(key).or_default().innermost += weight;
+        }
+    }
+
+    fn key(&self, frame: FrameId, process: StringId) -> Option<Key> {
+        let &reason = self.nameless.get(&frame)?;
+        let mapping = self.profile.frame(frame).mapping;
+        Some(Key {
+            reason,
+            mapping,
+            process: mapping.is_none().then_some(process),
+        })
+    }
+}
+
 impl Unresolved {
     /// Goes through a profile of which these frames have no names.
     #[must_use]
     pub fn of(profile: &mut Profile, nameless: &HashMap<FrameId, Nameless>) -> Self {
         // Beyond it are the frames of another thread.
         let waker = profile.synthetic("[woken by]");
-        let mut unresolved = Self::default();
+        let profile = &*profile;
+        let mut counting = Counting {
+            profile,
+            nameless,
+            total: 0,
+            unresolved: 0,
+            places: BTreeMap::new(),
+        };
         for sample in profile.samples() {
             let own = profile.root_first(sample.stack);
             let own: Vec<_> = own.take_while(|&frame| frame != waker).collect();
-            unresolved.add(profile, &sample, &own, nameless);
+            counting.add(&sample, &own);
         }
-        unresolved
-    }
-
-    fn add(
-        &mut self,
-        profile: &Profile,
-        sample: &Sample<'_>,
-        frames: &[FrameId],
-        nameless: &HashMap<FrameId, Nameless>,
-    ) {
-        let weight = profile.folded_value(sample);
-        let process = profile.text(sample.labels.process);
-        let innermost = |kind: FrameKind| {
-            let mut frames = frames.iter().rev();
-            frames.find(|&&frame| profile.frame(frame).kind == kind)
-        };
-        let innermost = [FrameKind::User, FrameKind::Kernel].map(innermost);
-        if innermost == [None, None] {
-            return;
+        let mut places: BTreeMap<Place, Weight> = BTreeMap::new();
+        for (key, weight) in counting.places {
+            // Two files may have one path, as one has that was replaced.
+            let sum = places.entry(place(profile, key)).or_default();
+            sum.innermost += weight.innermost;
+            sum.anywhere += weight.anywhere;
         }
-        self.total += weight;
-        let place = |frame: FrameId| {
-            let &reason = nameless.get(&frame)?;
-            Some(place(profile, profile.frame(frame), reason, process))
-        };
-        let anywhere = frames.iter().filter_map(|&frame| place(frame));
-        for place in anywhere.collect::<BTreeSet<_>>() {
-            self.places.entry(place).or_default().anywhere += weight;
-        }
-        if let Some(place) = innermost
-            .into_iter()
-            .flatten()
-            .find_map(|&frame| place(frame))
-        {
-            self.unresolved += weight;
-            self.places.entry(place).or_default().innermost += weight;
+        Self {
+            total: counting.total,
+            unresolved: counting.unresolved,
+            places,
         }
     }
 
@@ -127,7 +163,7 @@ impl Unresolved {
         if !all {
             rows.truncate(ROWS);
         }
-        let mut table = String::new();
+        let (mut table, mut said) = (String::new(), BTreeSet::new());
         for (index, (place, weight)) in rows.into_iter().enumerate() {
             if index == 0 {
                 table.push_str("unnamed   in stacks  where, and why\n");
@@ -135,7 +171,10 @@ impl Unresolved {
             let (innermost, anywhere) = (self.share(weight.innermost), self.share(weight.anywhere));
             let binary = shorten(&place.binary, PATH_CHARS);
             let reason = place.reason.name();
-            let mend = mend(place.reason, &place.process);
+            let mut mend = mend(place.reason, &place.process);
+            if !said.insert(mend.clone()) {
+                mend = "as above".to_owned();
+            }
             // Writing to a string does not fail.
             let _ = writeln!(
                 table,
@@ -158,21 +197,18 @@ impl Unresolved {
     }
 }
 
-fn place(profile: &Profile, frame: &Frame, reason: Nameless, process: &str) -> Place {
-    let mapping = frame.mapping.map(|mapping| profile.mapping(mapping));
-    let binary = match mapping {
-        None if reason == Nameless::NoFile => format!("unknown memory of `{process}`"),
+fn place(profile: &Profile, key: Key) -> Place {
+    let process = key.process.map_or("", |process| profile.text(process));
+    let binary = match key.mapping.map(|mapping| profile.mapping(mapping)) {
+        None if key.reason == Nameless::NoFile => format!("unknown memory of `{process}`"),
         None => format!("memory of `{process}`"),
         Some(mapping) if mapping.kind == MappingKind::Kernel => "the kernel".to_owned(),
         Some(mapping) => profile.text(mapping.name).to_owned(),
     };
     Place {
         binary,
-        reason,
-        process: match mapping {
-            None => process.to_owned(),
-            Some(_) => String::new(),
-        },
+        reason: key.reason,
+        process: process.to_owned(),
     }
 }
 

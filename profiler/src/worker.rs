@@ -17,13 +17,13 @@ use std::{
     fs::File,
     io,
     path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 use child::Child;
-use symbolizer::{Description, Detail, JitNames, Miss, Sources, Symbol};
+use symbolizer::{Description, Detail, JitNames, Loading, Miss, Names, Sources};
 
 use job::TABLE_KEY;
 pub use job::{Answer, Given, Job, TableCost};
@@ -58,12 +58,17 @@ impl Limits {
     /// So much memory for all readers, of which there are as many as CPUs.
     #[must_use]
     pub fn of_each(memory_bytes: usize) -> Self {
-        let readers = thread::available_parallelism().map_or(1, usize::from);
         Self {
-            memory_bytes: (memory_bytes / readers) as u64,
+            memory_bytes: (memory_bytes / readers()) as u64,
             time: READ_TIME,
         }
     }
+}
+
+/// How many read at a time at the most: as many as there are CPUs.
+#[must_use]
+pub fn readers() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Why a reader gave no answer.
@@ -112,11 +117,14 @@ pub struct Lost {
 }
 
 /// Readers, started when they are needed. Each reads one file at a time; who asks from several
-/// threads has as many.
+/// threads has as many as CPUs, and else waits.
 #[derive(Debug)]
 pub struct Workers {
     program: PathBuf,
     limits: Limits,
+    /// How many more may read at the moment.
+    free: Mutex<usize>,
+    freed: Condvar,
     idle: Mutex<Vec<Child>>,
     patience: Mutex<Duration>,
     lost: Mutex<Lost>,
@@ -135,6 +143,8 @@ impl Workers {
         Self {
             program,
             limits,
+            free: Mutex::new(readers()),
+            freed: Condvar::new(),
             idle: Mutex::default(),
             patience: Mutex::new(PATIENCE),
             lost: Mutex::default(),
@@ -149,6 +159,15 @@ impl Workers {
         match self.ask(&Job::Describe, &[file])? {
             Answer::Description(description) => description,
             _ => Err(Miss::ReaderDied),
+        }
+    }
+
+    /// What an ELF file asks the loader for; nothing where it is none that can be read.
+    #[must_use]
+    pub fn loading(&self, file: &File) -> Loading {
+        match self.ask(&Job::Loading, &[file]) {
+            Ok(Answer::Loading(loading)) => loading.unwrap_or_default(),
+            _ => Loading::default(),
         }
     }
 
@@ -171,7 +190,7 @@ impl Workers {
         offsets: &[u64],
         mut detail: Detail,
         detailed: &[u64],
-    ) -> (Vec<Result<Symbol, Miss>>, Detail) {
+    ) -> (Names, Detail) {
         let (given, files) = Given::of(sources);
         let mut job = Job::Names {
             offsets: offsets.to_vec(),
@@ -192,9 +211,9 @@ impl Workers {
             answer = self.ask(&job, &files);
         }
         let names = match answer {
-            Ok(Answer::Names(names)) if names.len() == offsets.len() => names,
-            Ok(_) => vec![Err(Miss::ReaderDied); offsets.len()],
-            Err(fate) => vec![Err(fate.into()); offsets.len()],
+            Ok(Answer::Names(names)) if names.answers.len() == offsets.len() => names,
+            Ok(_) => no_names(Miss::ReaderDied, offsets),
+            Err(fate) => no_names(fate.into(), offsets),
         };
         (names, detail)
     }
@@ -264,6 +283,7 @@ impl Workers {
         let files: Vec<&File> = files
             .map(|(file, copy)| copy.as_ref().unwrap_or(file))
             .collect();
+        let _slot = self.slot();
         let began = Instant::now();
         let allowed = self.allowed();
         let mut child = self.child().map_err(|_refused| Fate::NotStarted)?;
@@ -282,6 +302,17 @@ impl Workers {
                 Err(fate)
             }
         }
+    }
+
+    /// Waits until one more may read.
+    fn slot(&self) -> Slot<'_> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        while *free == 0 {
+            let woken = self.freed.wait(free);
+            free = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+        *free -= 1;
+        Slot { workers: self }
     }
 
     fn child(&self) -> io::Result<Child> {
@@ -310,5 +341,26 @@ impl Workers {
 
     fn lost(&self) -> MutexGuard<'_, Lost> {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to have a reader.
+#[derive(Debug)]
+struct Slot<'a> {
+    workers: &'a Workers,
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        let free = &self.workers.free;
+        *free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.workers.freed.notify_one();
+    }
+}
+
+fn no_names(miss: Miss, offsets: &[u64]) -> Names {
+    Names {
+        answers: vec![Err(miss); offsets.len()],
+        lacking: Vec::new(),
     }
 }

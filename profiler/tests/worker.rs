@@ -72,6 +72,7 @@ fn name(workers: &Workers, path: &Path, offset: u64) -> Result<Symbol, Miss> {
     workers
         .names(Sources::alone(&file), &[offset], ALL, &[offset])
         .0
+        .answers
         .remove(0)
 }
 
@@ -148,7 +149,12 @@ fn private_and_deleted_files_are_named() {
     let file = File::open(&path).unwrap();
     fs::remove_file(&path).unwrap();
     let (names, _) = workers.names(Sources::alone(&file), &[offset], ALL, &[offset]);
-    assert!(is_leaf(&names[0]) && names[0].as_ref().unwrap().functions[0].source.is_some());
+    assert!(
+        is_leaf(&names.answers[0])
+            && names.answers[0].as_ref().unwrap().functions[0]
+                .source
+                .is_some()
+    );
 }
 
 /// A compressed symbol table that becomes a thousand times its size costs its file the names, and the
@@ -212,6 +218,7 @@ fn readers_that_end_badly_are_replaced() {
             workers
                 .names(Sources::alone(&file), &[offset], Detail::default(), &[])
                 .0
+                .answers
                 .remove(0)
         };
         assert!(is_leaf(&ask()));

@@ -2,20 +2,22 @@
 //! lies in them, and no others.
 //!
 //! Does not look for files: the supplementary file, to which `dwz` moves what several files share, and
-//! the package of split DWARF are given, open. addr2line and not blazesym, which would open whatever
-//! the links of a file name, and reads neither of the two from where it is told.
+//! those of split DWARF are given, open. addr2line and not blazesym, which would open whatever
+//! the links of a file name, and reads none of them from where it is told.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use addr2line::{Context, Frame, FrameIter, LookupContinuation, LookupResult, SplitDwarfLoad};
-use gimli::{DwarfPackageSections, DwarfSections, EndianSlice, RunTimeEndian};
+use gimli::{DwarfFileType, DwarfPackageSections, DwarfSections, EndianSlice, RunTimeEndian};
 use memmap2::{Mmap, UncheckedAdvice};
 use object::{Object, ObjectSection};
 
 use crate::answer::Answers;
+use crate::file::SplitUnit;
 use crate::{Detail, Function, Miss, SourceLine, Symbol};
 
 /// More functions than are inlined into each other at one place.
@@ -33,13 +35,15 @@ pub(crate) struct DwarfFiles<'f> {
     pub(crate) supplementary: Option<&'f File>,
     /// A `.dwp`.
     pub(crate) package: Option<&'f File>,
+    /// `.dwo` files.
+    pub(crate) units: &'f [File],
 }
 
 type Reader<'d> = EndianSlice<'d, RunTimeEndian>;
 type Package<'d> = gimli::DwarfPackage<Reader<'d>>;
 type Bytes<'d> = Cow<'d, [u8]>;
 
-/// The functions at each link-time address.
+/// The functions at each link-time address, and the `.dwo` files that are not among those given.
 ///
 /// # Errors
 /// Where the file cannot be read or its headers contradict themselves.
@@ -47,18 +51,24 @@ pub(crate) fn look_up(
     files: DwarfFiles<'_>,
     addresses: &[u64],
     detail: Detail,
-) -> Result<Answers, Miss> {
+) -> Result<(Answers, Vec<SplitUnit>), Miss> {
     let maps = [Some(files.main), files.supplementary, files.package];
     let [main, supplementary, package] = maps.map(|file| file.map(map).transpose());
     let main = main?.ok_or(Miss::Unreadable)?;
     // What one of the others lacks costs what it would tell, and no more.
     let (supplementary, package) = (supplementary.unwrap_or(None), package.unwrap_or(None));
+    let units: Vec<Mmap> = files
+        .units
+        .iter()
+        .filter_map(|file| map(file).ok())
+        .collect();
     // addr2line and gimli see what a panic left half done no more: both are dropped here.
     let looked = catch_unwind(AssertUnwindSafe(|| {
         let maps = Maps {
             main: &main,
             supplementary: supplementary.as_ref(),
             package: package.as_ref(),
+            units: &units,
         };
         maps.look_up(addresses, detail)
     }));
@@ -77,10 +87,11 @@ struct Maps<'m> {
     main: &'m Mmap,
     supplementary: Option<&'m Mmap>,
     package: Option<&'m Mmap>,
+    units: &'m [Mmap],
 }
 
 impl Maps<'_> {
-    fn look_up(self, addresses: &[u64], detail: Detail) -> Result<Answers, Miss> {
+    fn look_up(self, addresses: &[u64], detail: Detail) -> Result<(Answers, Vec<SplitUnit>), Miss> {
         let main = object::File::parse(self.main.as_ref()).map_err(|_damage| Miss::Malformed)?;
         let endian = endianness(&main);
         let sections = DwarfSections::load(|id| section(&main, Some(id.name())))?;
@@ -92,16 +103,29 @@ impl Maps<'_> {
             let file = object::File::parse(map.as_ref()).ok()?;
             DwarfPackageSections::load(|id| section(&file, id.dwo_name())).ok()
         });
+        let units = self.units.iter().filter_map(|map| {
+            let file = object::File::parse(map.as_ref()).ok()?;
+            DwarfSections::load(|id| section(&file, id.dwo_name())).ok()
+        });
+        let units: Vec<DwarfSections<Bytes<'_>>> = units.collect();
         let borrow = |bytes| slice(bytes, endian);
         let package = package
             .as_ref()
             .and_then(|sections| sections.borrow(borrow, EndianSlice::new(&[], endian)).ok());
+        let units = units
+            .iter()
+            .filter_map(|sections| unit(sections.borrow(borrow)));
+        let mut split = Split {
+            package,
+            units: units.collect(),
+            lacking: Vec::new(),
+        };
         let dwarf = sections.borrow_with_sup(supplementary.as_ref(), borrow);
         let context = Context::from_dwarf(dwarf).map_err(|_damage| Miss::Malformed)?;
         self.release();
         let mut answers = Vec::with_capacity(addresses.len());
         for (index, &address) in addresses.iter().enumerate() {
-            let functions = functions(&context, package.as_ref(), address, detail);
+            let functions = functions(&context, &mut split, address, detail);
             answers.push(
                 functions.map_or(Err(Miss::NotCovered), |functions| Ok(Symbol { functions })),
             );
@@ -109,7 +133,7 @@ impl Maps<'_> {
                 self.release();
             }
         }
-        Ok(answers)
+        Ok((answers, split.lacking))
     }
 
     /// Gives back the pages that were read; they come again where they are needed.
@@ -162,11 +186,11 @@ impl From<Malformed> for Miss {
 
 fn functions<'d>(
     context: &Context<Reader<'d>>,
-    package: Option<&Package<'d>>,
+    split: &mut Split<'d>,
     address: u64,
     detail: Detail,
 ) -> Option<Vec<Function>> {
-    let frames = resumed(context.find_frames(address), package).ok()?;
+    let frames = resumed(context.find_frames(address), split).ok()?;
     let mut functions = named(frames, detail);
     if !detail.inlines {
         // The line is that of the instruction, whatever it was inlined from.
@@ -199,25 +223,57 @@ fn line_of(frame: &Frame<'_, Reader<'_>>) -> Option<SourceLine> {
     })
 }
 
-/// The outcome of a lookup, with the units of the package where it asks for them.
+/// The outcome of a lookup, with the split units that it asks for.
 fn resumed<'d, L: LookupContinuation<Buf = Reader<'d>>>(
     mut result: LookupResult<L>,
-    package: Option<&Package<'d>>,
+    split: &mut Split<'d>,
 ) -> L::Output {
     loop {
         match result {
             LookupResult::Output(output) => return output,
             LookupResult::Load { load, continuation } => {
-                result = continuation.resume(package.and_then(|package| unit_of(package, &load)));
+                result = continuation.resume(split.unit(&load));
             }
         }
     }
 }
 
-fn unit_of<'d>(
-    package: &Package<'d>,
-    load: &SplitDwarfLoad<Reader<'d>>,
-) -> Option<Arc<gimli::Dwarf<Reader<'d>>>> {
-    let unit = package.find_cu(load.dwo_id, &load.parent).ok()??;
-    Some(Arc::new(unit))
+/// DWARF that is not in the program's own file.
+struct Split<'d> {
+    package: Option<Package<'d>>,
+    units: HashMap<u64, gimli::Dwarf<Reader<'d>>>,
+    lacking: Vec<SplitUnit>,
+}
+
+impl<'d> Split<'d> {
+    fn unit(&mut self, load: &SplitDwarfLoad<Reader<'d>>) -> Option<Arc<gimli::Dwarf<Reader<'d>>>> {
+        let packed = self.package.as_ref();
+        let packed = packed.and_then(|package| package.find_cu(load.dwo_id, &load.parent).ok()?);
+        let found = packed.or_else(|| {
+            let mut unit = self.units.remove(&load.dwo_id.0)?;
+            unit.make_dwo(&load.parent);
+            Some(unit)
+        });
+        if found.is_none() {
+            let text = |text: Option<Reader<'d>>| text.map_or(Vec::new(), |text| text.to_vec());
+            self.lacking.push(SplitUnit {
+                folder: text(load.comp_dir),
+                name: text(load.path),
+            });
+        }
+        found.map(Arc::new)
+    }
+}
+
+/// The unit in a `.dwo` file, by its id.
+fn unit(mut file: gimli::Dwarf<Reader<'_>>) -> Option<(u64, gimli::Dwarf<Reader<'_>>)> {
+    file.file_type = DwarfFileType::Dwo;
+    let mut headers = file.units();
+    while let Ok(Some(header)) = headers.next() {
+        let id = file.unit(header).ok().and_then(|unit| unit.dwo_id);
+        if let Some(id) = id {
+            return Some((id.0, file));
+        }
+    }
+    None
 }

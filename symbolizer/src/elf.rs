@@ -98,8 +98,6 @@ pub(crate) struct Layout {
     pub(crate) has_symbols: bool,
     /// Has `.debug_info`.
     pub(crate) has_dwarf: bool,
-    /// Names other files to read debug information from.
-    pub(crate) has_debug_links: bool,
     /// The sum of the sizes that compressed sections claim to have when decompressed.
     pub(crate) decompressed_bytes: u64,
 }
@@ -155,9 +153,6 @@ impl Layout {
             b".symtab" => (self.has_symtab, self.has_symbols) = (true, true),
             b".dynsym" | b".gnu_debugdata" => self.has_symbols = true,
             b".debug_info" => self.has_dwarf = true,
-            b".gnu_debuglink" | b".gnu_debugaltlink" | b".debug_sup" => {
-                self.has_debug_links = true;
-            }
             _ => {}
         }
     }

@@ -12,6 +12,7 @@ use std::os::fd::AsRawFd;
 
 use blazesym::symbolize::source::{Elf, Source};
 use blazesym::symbolize::{Input, Symbolizer};
+use serde::{Deserialize, Serialize};
 
 use crate::answer::{Answers, ask, each_once};
 use crate::dwarf::{self, DwarfFiles};
@@ -29,6 +30,8 @@ pub struct Sources<'f> {
     pub supplementary: Option<&'f File>,
     /// The package of its split DWARF (`.dwp`).
     pub package: Option<&'f File>,
+    /// Its split DWARF in single files (`.dwo`).
+    pub units: &'f [File],
     /// The most bytes that compressed DWARF of one file may become. What claims more is not used.
     pub decompressed_bytes: u64,
 }
@@ -42,6 +45,7 @@ impl<'f> Sources<'f> {
             debug: None,
             supplementary: None,
             package: None,
+            units: &[],
             decompressed_bytes: 1 << 30,
         }
     }
@@ -63,11 +67,31 @@ impl<'f> Sources<'f> {
             main,
             supplementary: self.supplementary,
             package: self.package,
+            units: self.units,
         })
     }
 }
 
-/// Names for `offsets` in an ELF file, in their order. Lines and inlined functions are told of those
+/// What was found of the offsets of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Names {
+    /// One for each offset, in their order.
+    pub answers: Vec<Result<Symbol, Miss>>,
+    /// Parts of the DWARF that lie in files which were not given. With them, lines and inlined
+    /// functions are told of more places.
+    pub lacking: Vec<SplitUnit>,
+}
+
+/// A `.dwo` file, by what the DWARF of a program calls it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SplitUnit {
+    /// The folder that the program was compiled in.
+    pub folder: Vec<u8>,
+    /// The path of the file, absolute or relative to the folder.
+    pub name: Vec<u8>,
+}
+
+/// Names for `offsets` in an ELF file. Lines and inlined functions are told of those
 /// that are `detailed`.
 ///
 /// blazesym opens the file once more, by its descriptor's name in `descriptors`, which is a path to
@@ -79,12 +103,18 @@ pub fn file(
     offsets: &[u64],
     detail: Detail,
     detailed: impl Fn(u64) -> bool,
-) -> Vec<Result<Symbol, Miss>> {
+) -> Names {
     let layout = match Layout::read(sources.main) {
         Ok(layout) => layout,
-        Err(miss) => return vec![Err(miss); offsets.len()],
+        Err(miss) => {
+            return Names {
+                answers: vec![Err(miss); offsets.len()],
+                lacking: Vec::new(),
+            };
+        }
     };
-    each_once(offsets, |offsets| {
+    let mut lacking = Vec::new();
+    let answers = each_once(offsets, |offsets| {
         let mut lookup = Lookup::new(&layout, offsets);
         if layout.has_symbols {
             lookup.names(sources.main, descriptors);
@@ -93,10 +123,11 @@ pub fn file(
             lookup.names(debug, descriptors);
         }
         if let Some(files) = sources.dwarf(&layout, detail) {
-            lookup.dwarf(files, detail, |index| detailed(offsets[index]));
+            lacking = lookup.dwarf(files, detail, |index| detailed(offsets[index]));
         }
         lookup.answers
-    })
+    });
+    Names { answers, lacking }
 }
 
 /// What is known of each offset so far.
@@ -150,20 +181,26 @@ impl Lookup {
 
     /// Looks up in DWARF what has no name yet, and what is `detailed` if lines or inlined functions
     /// are asked for.
-    fn dwarf(&mut self, files: DwarfFiles<'_>, detail: Detail, detailed: impl Fn(usize) -> bool) {
+    fn dwarf(
+        &mut self,
+        files: DwarfFiles<'_>,
+        detail: Detail,
+        detailed: impl Fn(usize) -> bool,
+    ) -> Vec<SplitUnit> {
         let (indices, addresses) = self.wanted(|index| {
             self.answers[index].is_err() || (detail.needs_dwarf() && detailed(index))
         });
         if addresses.is_empty() {
-            return;
+            return Vec::new();
         }
-        let known = match dwarf::look_up(files, &addresses, detail) {
-            Ok(known) => known,
-            Err(miss) => vec![Err(miss); addresses.len()],
+        let (known, lacking) = match dwarf::look_up(files, &addresses, detail) {
+            Ok(found) => found,
+            Err(miss) => (vec![Err(miss); addresses.len()], Vec::new()),
         };
         for (index, answer) in indices.into_iter().zip(known) {
             merge(&mut self.answers[index], answer);
         }
+        lacking
     }
 
     /// The places and addresses of what is `wanted`, as far as it is loaded.

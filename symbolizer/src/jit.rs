@@ -5,7 +5,7 @@
 //! any length costs the memory of its answers. Which of an address's names was the one at a moment is
 //! decided by the caller, who knows the moments.
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,8 @@ use crate::{
     demangle::{capped, demangle},
 };
 
+/// How long one map is read. Who reads is ended after longer, and then all of the names are lost.
+pub(crate) const MAX_TIME: Duration = Duration::from_secs(6);
 /// Bytes of names that one map may give.
 const MAX_NAMES_BYTES: usize = 32 << 20;
 /// How often code of a map may cover an address that was asked for, and how many of its source lines

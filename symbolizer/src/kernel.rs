@@ -47,7 +47,7 @@ pub struct KernelNames {
     modules: HashMap<String, Range<u64>>,
     /// In the order of their starts; of equal ones the last was told last.
     images: Vec<KernelImage>,
-    /// The symbols of modules at an earlier moment.
+    /// The symbols at an earlier moment.
     earlier: Option<Box<KernelNames>>,
     is_unreadable: bool,
 }
@@ -56,36 +56,25 @@ impl KernelNames {
     /// Reads what there is at this moment.
     #[must_use]
     pub fn read() -> Self {
-        Self::read_wanted(&modules(), |_| true)
-    }
-
-    /// Reads the symbols of modules alone; `None` where the kernel has none. To be
-    /// [given](Self::with_earlier) to what is read later, for modules that go.
-    #[must_use]
-    pub fn read_modules() -> Option<Self> {
         let modules = modules();
-        let wanted = |owner| matches!(owner, Owner::Module(_));
-        (!modules.is_empty()).then(|| Self::read_wanted(&modules, wanted))
-    }
-
-    fn read_wanted(modules: &str, wanted: impl Fn(Owner) -> bool) -> Self {
         let symbols = File::open("/proc/kallsyms")
-            .and_then(|list| Symbols::parse(BufReader::with_capacity(1 << 16, list), wanted));
+            .and_then(|list| Symbols::parse(BufReader::with_capacity(1 << 16, list)));
         let is_unreadable = symbols.is_err();
         Self {
             is_unreadable,
-            ..Self::new(symbols.unwrap_or_default(), modules)
+            ..Self::new(symbols.unwrap_or_default(), &modules)
         }
     }
 
+    /// Whether the kernel still has the modules that it had. What else comes and goes it tells of.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.modules == ranges(&modules())
+    }
+
     fn new(symbols: Symbols, modules: &str) -> Self {
-        let modules = lists::modules(modules).into_iter();
-        let range = |module: lists::Module| {
-            let end = module.start.saturating_add(module.bytes);
-            (module.name, module.start..end)
-        };
         Self {
-            modules: modules.map(range).collect(),
+            modules: ranges(modules),
             symbols,
             ..Self::default()
         }
@@ -197,6 +186,16 @@ fn modules() -> String {
     fs::read_to_string("/proc/modules").unwrap_or_default()
 }
 
+/// Where each of them is.
+fn ranges(modules: &str) -> HashMap<String, Range<u64>> {
+    let modules = lists::modules(modules).into_iter();
+    let range = |module: lists::Module| {
+        let end = module.start.saturating_add(module.bytes);
+        (module.name, module.start..end)
+    };
+    modules.map(range).collect()
+}
+
 /// The build id of the running kernel, from `/sys/kernel/notes`.
 pub fn kernel_build_id() -> Option<Vec<u8>> {
     let mut notes = Vec::new();
@@ -219,10 +218,7 @@ mod tests {
     const MODULES: &str = "ext4 8192 1 - Live 0xffffffffc0000000\n";
 
     fn names(symbols: &str, modules: &str) -> KernelNames {
-        KernelNames::new(
-            Symbols::parse(symbols.as_bytes(), |_| true).unwrap(),
-            modules,
-        )
+        KernelNames::new(Symbols::parse(symbols.as_bytes()).unwrap(), modules)
     }
 
     fn image(start: u64, bytes: u64, name: &str) -> KernelImage {

@@ -43,7 +43,9 @@ pub enum Miss {
     #[error("the process that read the file died of it")]
     ReaderDied,
     /// `/proc/kallsyms` shows zeros to this process.
-    #[error("the kernel hides its addresses; run as root or set kernel.kptr_restrict to 0")]
+    #[error(
+        "the kernel hides its addresses from whom lacks CAP_SYSLOG, and by kernel.kptr_restrict 2"
+    )]
     KernelAddressesHidden,
     /// A JIT's map was read and has no such code.
     #[error("the JIT's map lists no code at the address")]

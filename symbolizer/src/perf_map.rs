@@ -8,11 +8,12 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
     os::unix::fs::FileExt,
+    time::Instant,
 };
 
 use crate::{
     Miss,
-    jit::{Collector, JitNames, symbol},
+    jit::{Collector, JitNames, MAX_TIME, symbol},
 };
 
 /// How much of a map is read. One with a million functions has some 100 MB.
@@ -31,7 +32,13 @@ pub fn perf_map(file: &File, addresses: &[u64]) -> JitNames {
 }
 
 fn read(file: &File, collector: &mut Collector<'_>) -> Result<(), Miss> {
-    let mut reader = BufReader::with_capacity(PIECE_BYTES, FromStart { file, position: 0 });
+    let start = FromStart {
+        file,
+        position: 0,
+        began: Instant::now(),
+        is_cut: false,
+    };
+    let mut reader = BufReader::with_capacity(PIECE_BYTES, start);
     let mut line = Vec::new();
     let mut end = 0;
     loop {
@@ -49,7 +56,7 @@ fn read(file: &File, collector: &mut Collector<'_>) -> Result<(), Miss> {
             take(&code, end, collector)?;
         }
     }
-    match end >= MAX_BYTES {
+    match reader.get_ref().is_cut {
         true => Err(Miss::JitMapTooLong),
         false => Ok(()),
     }
@@ -107,17 +114,22 @@ fn word(text: &[u8]) -> Option<(u64, &[u8])> {
     Some((number, rest))
 }
 
-/// A file from its start to the bound, by positions: its cursor may be shared.
+/// A file from its start to the bounds, by positions: its cursor may be shared.
 struct FromStart<'f> {
     file: &'f File,
     position: u64,
+    began: Instant,
+    /// Whether there is more of it than was read.
+    is_cut: bool,
 }
 
 impl Read for FromStart<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(MAX_BYTES - self.position).unwrap_or(usize::MAX);
-        let length = buffer.len().min(left);
-        let count = self.file.read_at(&mut buffer[..length], self.position)?;
+        if self.position >= MAX_BYTES || self.began.elapsed() > MAX_TIME {
+            self.is_cut = true;
+            return Ok(0);
+        }
+        let count = self.file.read_at(buffer, self.position)?;
         self.position += count as u64;
         Ok(count)
     }

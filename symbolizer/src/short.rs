@@ -2,8 +2,10 @@
 //!
 //! Works on the text that demanglers write, for C++ and Rust alike:
 //!
-//!     std::vector<int, std::allocator<int> >::push_back(int const&)  →  std::vector<…>::push_back
-//!     <alloc::vec::Vec<u8> as core::ops::drop::Drop>::drop           →  <alloc::vec::Vec<…> as core::ops::drop::Drop>::drop
+//! ```text
+//! std::vector<int, std::allocator<int> >::push_back(int const&)  →  std::vector<…>::push_back
+//! <alloc::vec::Vec<u8> as core::ops::drop::Drop>::drop           →  <alloc::vec::Vec<…> as core::ops::drop::Drop>::drop
+//! ```
 //!
 //! Does not know whether a name was mangled: to shorten another, such as a JavaScript function's,
 //! is wrong. What it does not understand it leaves alone.

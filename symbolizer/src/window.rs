@@ -1,8 +1,8 @@
 //! Reading a file that its owner may cut off, at positions that mostly ascend, within a budget.
 
-use std::{fs::File, io, os::unix::fs::FileExt};
+use std::{fs::File, io, os::unix::fs::FileExt, time::Instant};
 
-use crate::Miss;
+use crate::{Miss, jit::MAX_TIME};
 
 /// How much is read at a time.
 const PIECE_BYTES: u64 = 32 << 10;
@@ -13,16 +13,18 @@ pub(crate) struct Window<'f> {
     start: u64,
     bytes: Vec<u8>,
     remaining: u64,
+    began: Instant,
 }
 
 impl<'f> Window<'f> {
-    /// Reads `file` within a budget in bytes.
+    /// Reads `file` within a budget in bytes, and within the time that there is.
     pub(crate) fn new(file: &'f File, budget_bytes: u64) -> Self {
         Self {
             file,
             start: 0,
             bytes: Vec::new(),
             remaining: budget_bytes,
+            began: Instant::now(),
         }
     }
 
@@ -40,7 +42,7 @@ impl<'f> Window<'f> {
     }
 
     fn read(&mut self, position: u64) -> Result<(), Miss> {
-        if self.remaining < PIECE_BYTES {
+        if self.remaining < PIECE_BYTES || self.began.elapsed() > MAX_TIME {
             return Err(Miss::JitMapTooLong);
         }
         self.remaining -= PIECE_BYTES;

@@ -5,7 +5,7 @@ mod common;
 use std::fs::File;
 
 use common::{CPP_PROGRAM, PROGRAM, compile, names, offset_of, resolve, resolve_all, run};
-use symbolizer::{Detail, Miss, Sources};
+use symbolizer::{Detail, Miss, Names, Sources, SplitUnit};
 use tempfile::tempdir;
 
 const NONE: Detail = Detail {
@@ -152,7 +152,8 @@ fn separate_debug_file() {
         debug: Some(&debug),
         ..Sources::alone(&file)
     };
-    let resolve = |detail| symbolizer::file(sources, "/proc/self/fd", &[offset], detail, |_| true);
+    let resolve =
+        |detail| symbolizer::file(sources, "/proc/self/fd", &[offset], detail, |_| true).answers;
     let bare = resolve(NONE);
     assert_eq!(names(&bare[0]), ["leaf"]);
     let lines = resolve(LINES);
@@ -228,7 +229,8 @@ fn detail_by_offset() {
         &[main, leaf],
         ALL,
         |offset| offset == leaf,
-    );
+    )
+    .answers;
     let has_line = |index: usize| {
         let symbol: &symbolizer::Symbol = answers[index].as_ref().unwrap();
         symbol.functions[0].source.is_some()
@@ -237,7 +239,8 @@ fn detail_by_offset() {
     assert_eq!((names(&answers[1]), has_line(1)), (vec!["leaf"], true));
 }
 
-/// What `-gsplit-dwarf` leaves in the program is little; the rest comes from the package.
+/// What `-gsplit-dwarf` leaves in the program is little; the rest comes from the package, or from
+/// single files, which are named where they lack.
 #[test]
 fn split_dwarf() {
     let directory = tempdir().unwrap();
@@ -252,23 +255,34 @@ fn split_dwarf() {
     ));
     let start = offset_of(&path, "caller");
     let offsets: Vec<u64> = (start..start + 64).collect();
-    let (file, package) = (
-        File::open(&path).unwrap(),
-        File::open(&package_path).unwrap(),
-    );
-    let most_inlined = |package| {
-        let sources = Sources {
-            package,
-            ..Sources::alone(&file)
-        };
-        let answers = symbolizer::file(sources, "/proc/self/fd", &offsets, ALL, |_| true);
-        let depths = answers
-            .iter()
-            .flatten()
-            .map(|symbol| symbol.functions.len());
-        depths.max().unwrap()
+    let file = File::open(&path).unwrap();
+    let alone = Sources::alone(&file);
+    let look_up = |sources| symbolizer::file(sources, "/proc/self/fd", &offsets, ALL, |_| true);
+    let most_inlined = |names: &Names| {
+        let answers = names.answers.iter().flatten();
+        answers.map(|symbol| symbol.functions.len()).max().unwrap()
     };
-    assert_eq!((most_inlined(None), most_inlined(Some(&package))), (1, 2));
+    let bare = look_up(alone);
+    assert_eq!((most_inlined(&bare), bare.lacking.len()), (1, 1));
+    let SplitUnit { folder, name } = &bare.lacking[0];
+    let [folder, name] = [folder, name].map(|text| std::str::from_utf8(text).unwrap());
+    let place = std::path::Path::new(folder).join(name);
+    let unit = [File::open(&place).unwrap()];
+    std::fs::remove_file(&place).unwrap();
+    let package = File::open(&package_path).unwrap();
+    for sources in [
+        Sources {
+            package: Some(&package),
+            ..alone
+        },
+        Sources {
+            units: &unit,
+            ..alone
+        },
+    ] {
+        let whole = look_up(sources);
+        assert_eq!((most_inlined(&whole), whole.lacking.len()), (2, 0));
+    }
 }
 
 /// What `dwz` moves to another file is found there.
@@ -294,7 +308,7 @@ fn supplementary_file() {
         supplementary: Some(&common),
         ..Sources::alone(&file)
     };
-    let answers = symbolizer::file(sources, "/proc/self/fd", &offsets, ALL, |_| true);
+    let answers = symbolizer::file(sources, "/proc/self/fd", &offsets, ALL, |_| true).answers;
     let inlined = answers
         .iter()
         .find(|answer| names(answer).len() == 2)

@@ -24,6 +24,18 @@ impl JitRun {
     /// path of its perf map.
     #[must_use]
     pub fn record(options: &[&str], prepare: &str, command: &[&str]) -> Self {
+        let recorder = |options: &[&str], command: &[&str]| record(options, command);
+        Self::record_by(recorder, options, prepare, command)
+    }
+
+    /// As [`Self::record`], by a recorder of one's choice.
+    #[must_use]
+    pub fn record_by(
+        recorder: fn(&[&str], &[&str]) -> Recorded,
+        options: &[&str],
+        prepare: &str,
+        command: &[&str],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_str().unwrap();
         fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
@@ -32,7 +44,7 @@ impl JitRun {
         );
         let shell = [&["sh", "-c", &script, path], command].concat();
         let options = [&["-F", "999"], options].concat();
-        let recorded = record(&options, &shell);
+        let recorded = recorder(&options, &shell);
         let lines = recorded.run.stdout.lines();
         let mut truth: BTreeMap<_, f64> = lines
             .filter_map(|line| line.split_once(' '))

@@ -19,7 +19,7 @@ use profiler::{
     identity::{ByStat, Identify},
 };
 use tempfile::TempDir;
-use tests::{Pprof, Workload, alone, record, require_root, run_tool, timesink};
+use tests::{Pprof, Workload, alone, record, record_while, require_root, run_tool, timesink};
 
 /// The other C library stands where the system has its own.
 const LIBC: &str = "/lib/x86_64-linux-gnu/libc.so.6";
@@ -141,6 +141,63 @@ fn a_chroot_with_another_libc() {
     let programs = gone.samples.iter().flat_map(|sample| &sample.frames);
     let mut programs = programs.filter(|frame| frame.function == "main");
     assert!(programs.all(|frame| frame.module == "/measure"));
+}
+
+/// Waits for a file that another process makes.
+fn wait_for(path: &Path) {
+    let begin = Instant::now();
+    while !path.exists() {
+        assert!(begin.elapsed() < PATIENCE, "no `{}`", path.display());
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Programs of an overlay that only its processes see, each of which has ended before the recorder can
+/// look at it, since that stands still meanwhile: nearly all their samples have names.
+#[test]
+fn programs_of_a_namespace_that_have_all_ended() {
+    if !require_root() {
+        return;
+    }
+    let _alone = alone();
+    let alpha = spin("alpha", 64);
+    let (folder, flags) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (place, program) = (folder.path().display(), alpha.path());
+    let [ready, go, done] = ["ready", "go", "done"].map(|name| flags.path().join(name));
+    let [ready_path, go_path, done_path] = [&ready, &go, &done].map(|path| path.display());
+    let script = format!(
+        "mount -t tmpfs tmpfs {place} && cd {place} && mkdir lower upper work merged && \
+         for i in $(seq 200); do cp {program} lower/spin$i; done && \
+         mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged && \
+         touch {ready_path} && while [ ! -e {go_path} ]; do sleep 0.01; done; \
+         for i in $(seq 200); do merged/spin$i 2; done; touch {done_path}; sleep 2"
+    );
+    let command = ["unshare", "-m", "sh", "-c", &script];
+    let recorded = record_while(&["-F", "1999"], &command, |recorder| {
+        wait_for(&ready);
+        recorder.signal(libc::SIGSTOP);
+        File::create(&go).unwrap();
+        wait_for(&done);
+        recorder.signal(libc::SIGCONT);
+    });
+    let (mut user, mut named) = (0, 0);
+    for sample in &recorded.pprof().samples {
+        let leaf = &sample.frames[0];
+        if sample.process.starts_with("spin") && !leaf.is_kernel() {
+            user += sample.samples;
+            let is_work = leaf.function == "alpha_work" && leaf.module.contains("merged/spin");
+            named += sample.samples * u64::from(is_work);
+        }
+    }
+    assert!(user > 300, "{user}");
+    assert!(
+        named * 100 >= user * 80,
+        "{named} of {user}: {}",
+        recorded.run.stderr
+    );
+    // Rows that count names that are missing are there where they count something.
+    let stderr = &recorded.run.stderr;
+    assert!(!stderr.contains("unnamed: file-gone"), "{stderr}");
 }
 
 /// A path that was told of a process in a `chroot` leads to its file also when the process is gone and

@@ -249,7 +249,7 @@ fn compressed_sections() {
         };
         let offset = offset_of(&beside, "hidden_work");
         let (names, _) = workers().names(sources, &[offset], detail, &[offset]);
-        let function = &names[0].as_ref().unwrap().functions[0];
+        let function = &names.answers[0].as_ref().unwrap().functions[0];
         assert_eq!(function.name, "hidden_work");
         lines.push(function.source.clone().unwrap());
     }

@@ -242,3 +242,27 @@ fn a_user_namespace_is_named() {
     let (_, error) = texts(output);
     assert!(error.contains("in a user namespace"), "{error}");
 }
+
+/// The files of a process are told with how each is unwound and named: this test's own program by its
+/// table and its symbol table.
+#[test]
+fn the_files_of_a_process_are_told() {
+    let pid = std::process::id().to_string();
+    let told = Command::new(binary())
+        .args(["doctor", "--json", "--pid", &pid])
+        .output()
+        .unwrap();
+    assert!(told.status.success(), "{told:?}");
+    let reports: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let own = std::env::current_exe().unwrap();
+    let own = reports
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|report| report["path"] == own.to_str().unwrap())
+        .unwrap();
+    let unwound = own["unwound"].as_str().unwrap();
+    assert!(unwound.starts_with("by its table"), "{own:?}");
+    assert_eq!(own["named"], "by its symbol table");
+    assert_eq!(own["mend"], Value::Null);
+}

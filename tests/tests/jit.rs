@@ -99,8 +99,9 @@ fn an_address_that_is_used_again_has_the_name_of_its_time() {
     for frame in pprof.samples.iter().flat_map(|sample| &sample.frames) {
         if let Some(index) = frame.function.strip_prefix("script:function_") {
             let index: u64 = index[..1].parse().unwrap();
+            let line = &frame.lines[0];
             assert_eq!(
-                (frame.lines[0].file.as_str(), frame.lines[0].line),
+                (line.file.as_str(), line.line),
                 ("/src/jit.script", index + 1)
             );
         }
@@ -213,4 +214,42 @@ fn a_child_has_not_its_parents_names() {
     );
     let nameless = run.recorded.ledger().count("unnamed: anonymous-memory");
     assert!(nameless > 300, "{nameless}");
+}
+
+/// Of a process that is gone before anyone looks, root's own map is believed, and that of a user is not:
+/// nobody can tell whose it should be.
+#[test]
+fn a_process_that_is_gone_is_judged_by_its_map_alone() {
+    if !require_root() {
+        return;
+    }
+    let _alone = alone();
+    let jit = Workload::compile("jit");
+    // The recorder is stopped while the process lives.
+    let script = "kill -STOP $PPID; \"$0\" list 40 & child=$!; wait $child; echo child $child
+        chown $1 /tmp/perf-$child.map; kill -CONT $PPID";
+    for (owner, is_believed) in [("0", true), ("65534", false)] {
+        let mut run = JitRun::record(&[], "", &["sh", "-c", script, jit.path(), owner]);
+        let child = run.truth.remove("child").unwrap();
+        std::fs::remove_file(format!("/tmp/perf-{child}.map")).unwrap();
+        let folded = run.recorded.folded().of_process("jit");
+        let (stderr, named) = (&run.recorded.run.stderr, JitRun::named(&folded));
+        assert!(folded.total() > 10, "{folded:?}");
+        assert!(
+            if is_believed {
+                named == 1.0
+            } else {
+                named < 0.3
+            },
+            "{named} {stderr}"
+        );
+        let finding = format!(
+            "the perf map of process {child} is not used: \
+             the process was gone before anyone could see whose it was"
+        );
+        assert_eq!(run.warns(&finding), !is_believed, "{stderr}");
+        if !is_believed {
+            assert!(run.recorded.ledger().count("unnamed: jit-map-gone") > 10);
+        }
+    }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tests::{JitRun, Workload, alone, require_root};
+use tests::{JitRun, Recorded, Workload, alone, record, record_by_release, require_root};
 
 /// Whose processes are hostile.
 const NOBODY: &str = "65534";
@@ -22,6 +22,7 @@ const SECRET: &str = "0 7fffffffffff leaked_secret\n";
 struct Hostile {
     jit: Workload,
     folder: TempDir,
+    recorder: fn(&[&str], &[&str]) -> Recorded,
 }
 
 impl Hostile {
@@ -29,7 +30,11 @@ impl Hostile {
         let (jit, folder) = (Workload::compile("jit"), tempfile::tempdir().unwrap());
         let program_folder = Path::new(jit.path()).parent().unwrap();
         fs::set_permissions(program_folder, PermissionsExt::from_mode(0o755)).unwrap();
-        Self { jit, folder }
+        Self {
+            jit,
+            folder,
+            recorder: |options, command| record(options, command),
+        }
     }
 
     /// A file that only root can read.
@@ -50,7 +55,7 @@ impl Hostile {
     fn record_behind(&self, before: &[&str], jit: &str, prepare: &str) -> JitRun {
         let ids = ["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"];
         let command = [before, &["setpriv"], &ids, &[jit, "none", "800"]].concat();
-        let run = JitRun::record(&[], prepare, &command);
+        let run = JitRun::record_by(self.recorder, &[], prepare, &command);
         let folded = run.recorded.folded().of_process("jit");
         assert!(
             folded.total() > 500 && folded.share("run") > 0.95,
@@ -154,6 +159,36 @@ fn a_file_of_roots_in_the_targets_namespace_is_refused() {
     Hostile::refused(&run, "it belongs to another user");
 }
 
+/// A `/tmp` that never answers costs its process its names, and no other one.
+#[test]
+fn a_file_system_without_answers_is_given_up() {
+    if !require_root() {
+        return;
+    }
+    let _alone = alone();
+    let hostile = Hostile::new();
+    let silent = Workload::without_frame_pointers("silent.c", "silent", &[]);
+    let (jit, silent) = (hostile.jit.path(), silent.path());
+    // The loader would look for libraries where cargo built them, which may be in `/tmp`.
+    let script = format!(
+        "unset LD_LIBRARY_PATH; mount -t tmpfs none /mnt && cp {jit} /mnt/silenced && cp {silent} /mnt/silent || exit 1
+         {jit} list 800 & listed=$!
+         until [ -e /tmp/perf-$listed.map ]; do :; done
+         cd /; /mnt/silent /tmp 30 >/mnt/said & server=$!
+         until grep -q mounted /mnt/said; do :; done
+         /mnt/silenced none 2500; wait $listed; kill $server"
+    );
+    let command = ["unshare", "-m", "sh", "-c", &script];
+    let run = JitRun::record(&[], "", &command);
+    let folded = run.recorded.folded();
+    let (silenced, listed) = (folded.of_process("silenced"), folded.of_process("jit"));
+    assert!(silenced.total() > 500 && listed.total() > 500, "{folded:?}");
+    assert!(JitRun::named(&silenced) < 0.2, "{silenced:?}");
+    let stderr = &run.recorded.run.stderr;
+    let finding = "is not used: it could not be looked at within a second";
+    assert!(stderr.contains(finding), "{stderr}");
+}
+
 /// Lines that other JITs write, or that make no sense, cost no good line.
 #[test]
 fn bad_lines_cost_themselves() {
@@ -210,7 +245,9 @@ fn large_maps_are_read_to_their_end() {
         return;
     }
     let _alone = alone();
-    let hostile = Hostile::new();
+    let mut hostile = Hostile::new();
+    // In a debug build it takes longer than a map is read.
+    hostile.recorder = |options, command| record_by_release(options, command);
     let many = hostile.folder.path().join("many");
     let mut out = BufWriter::new(File::create(&many).unwrap());
     for line in 0..20_000_000u32 {

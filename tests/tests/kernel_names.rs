@@ -1,4 +1,5 @@
-//! Names of code that the kernel makes while it runs, with real BPF programs.
+//! Names of the kernel's code: that which it makes while it runs, with real BPF programs, and the words
+//! where it hides its addresses.
 
 #![allow(clippy::unwrap_used, reason = "in a test a failure is the answer")]
 
@@ -7,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use tests::{Folded, Workload, record, require_root, timesink};
+use tests::{Folded, Running, Workload, binary, record, require_root, timesink, tool};
 
 /// The samples whose leaf is a BPF program of this name, and all of the workload's.
 fn of_program(folded: &Folded, name: &str) -> (u64, u64) {
@@ -62,4 +63,39 @@ fn a_program_that_stays_is_named() {
     running.wait().unwrap();
     assert!(run.status.success(), "{}", run.stderr);
     assert_named(&Folded::parse(&run.stdout), "kept_program");
+}
+
+/// Where the kernel hides its addresses, its functions have no names, and the warning and the table say
+/// why and what to do.
+#[test]
+fn hidden_addresses_are_said() {
+    if !require_root() {
+        return;
+    }
+    let mut without = Command::new(tool("setpriv"));
+    without.args(["--bounding-set", "-syslog", "--inh-caps", "-syslog"]);
+    without
+        .arg(binary())
+        .args(["record", "-F", "999", "-o", "-", "--"]);
+    without.args([
+        "dd",
+        "if=/dev/zero",
+        "of=/dev/null",
+        "bs=64k",
+        "count=50000",
+    ]);
+    let run = Running::spawn(without).finish();
+    assert!(run.status.success(), "{}", run.stderr);
+    let kernel = Folded::parse(&run.stdout).filter(|stack| stack.has("[unknown]_[k]"));
+    assert!(
+        kernel.total() > 0,
+        "kernel.kptr_restrict 0 and perf_event_paranoid 1 hide nothing"
+    );
+    for words in [
+        "the kernel: unnamed: kernel-addresses-hidden; run timesink as root or with CAP_SYSLOG",
+        "timesink: warning: functions of the kernel have no names",
+        "kernel.kptr_restrict",
+    ] {
+        assert!(run.stderr.contains(words), "no `{words}`: {}", run.stderr);
+    }
 }

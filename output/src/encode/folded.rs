@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::io::Write;
 
 use super::{Encode, EncodeError, Format};
-use crate::profile::{Frame, FrameId, FrameKind, Handle, Profile, Sample};
+use crate::profile::{Frame, FrameKind, Handle, Profile, Sample, StackId};
 
 const UNKNOWN: &str = "[unknown]";
 
@@ -20,55 +20,205 @@ pub struct Folded;
 
 impl Encode for Folded {
     fn encode(&self, profile: &Profile, to: &mut dyn Write) -> Result<(), EncodeError> {
-        for (stack, value) in stacks(profile) {
-            writeln!(to, "{stack} {value}").map_err(Format::Folded.write_error())?;
-        }
-        Ok(())
+        let mut written = Ok(());
+        Tree::new(profile).lines(1, |stack, value| {
+            if written.is_ok() {
+                written = writeln!(to, "{stack} {value}");
+            }
+        });
+        written.map_err(Format::Folded.write_error())
     }
 }
 
-/// The text of each stack and the sum of its values, without those of zero.
-///
-/// Sorted as lists of frames, not as text: as text, `a 1` and `a;b 1` have `a2 1` between them,
-/// and a flame graph of such lines draws `a` twice.
-pub(super) fn stacks(profile: &Profile) -> Vec<(String, u64)> {
-    let frames: Vec<String> = profile.frames().map(|(_, f)| text(profile, f)).collect();
-    let mut sums: HashMap<String, u64> = HashMap::new();
-    for sample in profile.samples() {
-        let value = profile.folded_value(&sample);
-        if value > 0 {
-            let sum = sums.entry(stack(profile, &frames, &sample)).or_default();
-            *sum = sum.saturating_add(value);
-        }
-    }
-    let mut stacks: Vec<_> = sums.into_iter().collect();
-    stacks.sort_unstable_by(|(a, _), (b, _)| a.split(';').cmp(b.split(';')));
-    stacks
+/// All stacks, merged where they have the same names from the root on.
+#[derive(Debug, Default)]
+pub(super) struct Tree {
+    /// The texts of frames, each once.
+    texts: Vec<String>,
+    nodes: Vec<Node>,
+    roots: Vec<usize>,
 }
 
-fn stack(profile: &Profile, frames: &[String], sample: &Sample<'_>) -> String {
-    let labels = sample.labels;
-    let mut text = name(profile.text(labels.process));
-    if profile.by_thread {
+/// A frame under its callers.
+#[derive(Debug)]
+struct Node {
+    /// Its place among the texts.
+    text: usize,
+    /// What was sampled here, and what with all above it.
+    own: u64,
+    total: u64,
+    children: Vec<usize>,
+}
+
+impl Tree {
+    pub(super) fn new(profile: &Profile) -> Self {
+        let mut growing = Growing::default();
+        let frames = profile.frames().map(|(_, frame)| text(profile, frame));
+        let frames: Vec<Vec<usize>> = frames
+            .map(|texts| texts.into_iter().map(|text| growing.text(text)).collect())
+            .collect();
+        for sample in profile.samples() {
+            let value = profile.folded_value(&sample);
+            if value > 0 {
+                let root = growing.root(profile, &sample);
+                let node = growing.node(profile, &frames, root, sample.stack);
+                let own = &mut growing.tree.nodes[node].own;
+                *own = own.saturating_add(value);
+            }
+        }
+        growing.finish()
+    }
+
+    /// The sum of all values.
+    pub(super) fn total(&self) -> u64 {
+        let totals = self.roots.iter().map(|&root| self.nodes[root].total);
+        totals.fold(0, u64::saturating_add)
+    }
+
+    /// The text and the value of each stack of at least `least`, sorted as lists of frames. What is
+    /// less counts for the caller.
+    ///
+    /// Not sorted as text: as text, `a 1` and `a;b 1` have `a2 1` between them, and a flame graph of
+    /// such lines draws `a` twice.
+    pub(super) fn lines(&self, least: u64, mut line: impl FnMut(&str, u64)) {
+        let mut stack = String::new();
+        // A stack of thousands of frames must not become one of as many calls.
+        let mut waiting: Vec<(usize, usize)> = self.wide(&self.roots, least, 0);
+        while let Some((node, length)) = waiting.pop() {
+            let node = &self.nodes[node];
+            stack.truncate(length);
+            if length > 0 {
+                stack.push(';');
+            }
+            stack.push_str(&self.texts[node.text]);
+            let wide = self.wide(&node.children, least, stack.len());
+            let of_children = wide.iter().map(|&(child, _)| self.nodes[child].total);
+            let own = node.total.saturating_sub(of_children.sum());
+            if own > 0 {
+                line(&stack, own);
+            }
+            waiting.extend(wide);
+        }
+    }
+
+    /// Those of `nodes` that are wide enough, the last in order first, below a text of a length.
+    fn wide(&self, nodes: &[usize], least: u64, length: usize) -> Vec<(usize, usize)> {
+        let wide = nodes.iter().rev();
+        let wide = wide.filter(|&&node| self.nodes[node].total >= least.max(1));
+        wide.map(|&node| (node, length)).collect()
+    }
+}
+
+/// A tree that stacks are being put into.
+#[derive(Debug, Default)]
+struct Growing {
+    tree: Tree,
+    numbers: HashMap<String, usize>,
+    /// Nodes by caller, if there is one, and text.
+    places: HashMap<(Option<usize>, usize), usize>,
+    /// Nodes of stacks, which share their callers, by the node of the process or thread.
+    known: HashMap<(usize, StackId), usize>,
+}
+
+impl Growing {
+    fn text(&mut self, text: String) -> usize {
+        let next = self.tree.texts.len();
+        *self.numbers.entry(text).or_insert_with_key(|text| {
+            self.tree.texts.push(text.clone());
+            next
+        })
+    }
+
+    /// The node of the process that was sampled, or of the thread.
+    fn root(&mut self, profile: &Profile, sample: &Sample<'_>) -> usize {
+        let labels = sample.labels;
+        let process = self.text(name(profile.text(labels.process)));
+        let process = self.below(None, process);
+        if !profile.by_thread {
+            return process;
+        }
         let thread = name(profile.text(labels.thread));
-        text += &format!(";{thread} ({})", labels.tid);
+        let thread = self.text(format!("{thread} ({})", labels.tid));
+        self.below(Some(process), thread)
     }
-    for frame in profile.root_first(sample.stack).map(FrameId::index) {
-        text.push(';');
-        text += &frames[frame];
+
+    /// The node of a stack.
+    fn node(
+        &mut self,
+        profile: &Profile,
+        frames: &[Vec<usize>],
+        root: usize,
+        stack: StackId,
+    ) -> usize {
+        let mut unknown = Vec::new();
+        let (mut at, mut next) = (root, Some(stack));
+        while let Some(stack) = next {
+            if let Some(&known) = self.known.get(&(root, stack)) {
+                at = known;
+                break;
+            }
+            unknown.push(stack);
+            next = profile.stack(stack).parent;
+        }
+        for stack in unknown.into_iter().rev() {
+            for &text in &frames[profile.stack(stack).frame.index()] {
+                at = self.below(Some(at), text);
+            }
+            self.known.insert((root, stack), at);
+        }
+        at
     }
-    text
+
+    fn below(&mut self, caller: Option<usize>, text: usize) -> usize {
+        let nodes = &mut self.tree.nodes;
+        let next = nodes.len();
+        let node = *self.places.entry((caller, text)).or_insert(next);
+        if node == next {
+            nodes.push(Node {
+                text,
+                own: 0,
+                total: 0,
+                children: Vec::new(),
+            });
+            match caller {
+                Some(caller) => nodes[caller].children.push(node),
+                None => self.tree.roots.push(node),
+            }
+        }
+        node
+    }
+
+    /// Adds up, and sorts by text.
+    fn finish(self) -> Tree {
+        let mut tree = self.tree;
+        // A node is younger than its caller, so that its total is whole when it is added.
+        for node in (0..tree.nodes.len()).rev() {
+            let children = std::mem::take(&mut tree.nodes[node].children);
+            let totals = children.iter().map(|&child| tree.nodes[child].total);
+            let total = totals.fold(tree.nodes[node].own, u64::saturating_add);
+            tree.nodes[node].total = total;
+            tree.nodes[node].children = sorted(children, &tree);
+        }
+        let roots = std::mem::take(&mut tree.roots);
+        tree.roots = sorted(roots, &tree);
+        tree
+    }
+}
+
+fn sorted(mut nodes: Vec<usize>, tree: &Tree) -> Vec<usize> {
+    nodes.sort_unstable_by_key(|&node| tree.texts[tree.nodes[node].text].as_str());
+    nodes
 }
 
 /// The functions of a frame, outermost first.
-fn text(profile: &Profile, frame: &Frame) -> String {
+fn text(profile: &Profile, frame: &Frame) -> Vec<String> {
     let kernel = if frame.kind == FrameKind::Kernel {
         "_[k]"
     } else {
         ""
     };
     if frame.lines.is_empty() {
-        return unnamed(profile, frame) + kernel;
+        return vec![unnamed(profile, frame) + kernel];
     }
     let outermost = frame.lines.len() - 1;
     let names = frame.lines.iter().enumerate().rev().map(|(depth, line)| {
@@ -76,7 +226,7 @@ fn text(profile: &Profile, frame: &Frame) -> String {
         let mark = if depth < outermost { "_[i]" } else { kernel };
         name(profile.text(function.name)) + mark
     });
-    names.collect::<Vec<_>>().join(";")
+    names.collect()
 }
 
 /// `[libc.so.6]`, without the address, so that stacks through one file stay together.
@@ -111,6 +261,36 @@ fn name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::{Labels, Meta, SampleType, Unit};
+
+    /// What is narrower than asked for counts for its caller, and the sum stays.
+    #[test]
+    fn narrow_frames_count_for_their_callers() {
+        let types = vec![SampleType::new("samples", Unit::Count)];
+        let mut profile = Profile::new(Meta::default(), types);
+        let process = profile.intern_string("p");
+        let labels = Labels {
+            pid: 1,
+            tid: 1,
+            process,
+            thread: process,
+            wait: None,
+        };
+        for (leaf, value) in [("a", 3), ("b", 20), ("c", 4), ("wide", 30)] {
+            let frames = ["main", leaf].map(|name| profile.synthetic(name));
+            let stack = profile.intern_frames(&frames).unwrap();
+            profile.add(stack, labels, &[value]);
+        }
+        let lines = |least| {
+            let mut lines = Vec::new();
+            Tree::new(&profile).lines(least, |text, value| lines.push(format!("{text} {value}")));
+            lines
+        };
+        let all = ["p;main;a 3", "p;main;b 20", "p;main;c 4", "p;main;wide 30"];
+        assert_eq!(lines(1), all);
+        assert_eq!(lines(20), ["p;main 7", "p;main;b 20", "p;main;wide 30"]);
+        assert_eq!(lines(31), ["p;main 57"]);
+    }
 
     #[test]
     fn names_that_readers_would_misread_are_changed() {

@@ -9,7 +9,8 @@ use std::io::{self, Write};
 use inferno::flamegraph::color::{MultiPalette, Palette};
 use inferno::flamegraph::{self, Options, TextTruncateDirection};
 
-use super::{Encode, EncodeError, Format, folded};
+use super::folded::Tree;
+use super::{Encode, EncodeError, Format};
 use crate::clean::shorten;
 use crate::duration::human_duration;
 use crate::profile::{Profile, Unit};
@@ -23,21 +24,19 @@ pub struct Svg;
 
 impl Encode for Svg {
     fn encode(&self, profile: &Profile, to: &mut dyn Write) -> Result<(), EncodeError> {
-        let stacks = folded::stacks(profile);
-        let total = stacks
-            .iter()
-            .fold(0, |sum: u64, (_, value)| sum.saturating_add(*value));
-        let written = if stacks.is_empty() {
+        let tree = Tree::new(profile);
+        let total = tree.total();
+        let written = if total == 0 {
             write_empty(profile, &subtitle(profile, total), to)
         } else {
-            let svg = draw(profile, &stacks, total)?;
+            let svg = draw(profile, &tree, total)?;
             to.write_all(&svg)
         };
         written.map_err(Format::Svg.write_error())
     }
 }
 
-fn draw(profile: &Profile, stacks: &[(String, u64)], total: u64) -> Result<Vec<u8>, EncodeError> {
+fn draw(profile: &Profile, tree: &Tree, total: u64) -> Result<Vec<u8>, EncodeError> {
     let mut options = Options::default();
     options.colors = Palette::Multi(MultiPalette::Java);
     let scale = scale(profile.folded_unit(), total);
@@ -50,13 +49,15 @@ fn draw(profile: &Profile, stacks: &[(String, u64)], total: u64) -> Result<Vec<u
     // The stacks are in the order that merges all equal frames, and only a flame chart takes lines
     // as they come. It turns them round to do so.
     options.flame_chart = true;
-    let stacks = stacks.iter().rev();
-    let lines: Vec<String> = stacks
-        .map(|(text, value)| format!("{text} {value}"))
-        .collect();
+    // What is too narrow to be drawn, by the percentage that is the default, need not be put into
+    // words and read again.
+    let least = (options.min_width / 100.0 * total as f64).ceil() as u64;
+    let mut lines = Vec::new();
+    tree.lines(least, |text, value| lines.push(format!("{text} {value}")));
 
     let mut svg = Vec::new();
-    flamegraph::from_lines(&mut options, lines.iter().map(String::as_str), &mut svg)
+    let lines = lines.iter().rev().map(String::as_str);
+    flamegraph::from_lines(&mut options, lines, &mut svg)
         .map_err(|source| EncodeError::Draw { source })?;
     Ok(svg)
 }

@@ -77,9 +77,9 @@ pub(super) fn open(
     };
     let handle = match root.place(&place.path, links) {
         Ok(handle) => handle,
-        Err(Absent::Nothing) => return Err(None),
+        // Whether anything is there cannot be told without asking.
+        Err(Absent::Nothing | Absent::Silent) => return Err(None),
         Err(Absent::Link) => return Err(Some(Refusal::Link)),
-        Err(Absent::Silent) => return Err(Some(Refusal::Silent)),
     };
     let look = handle.look().map_err(|_gone| None)?;
     if look.kind != Kind::Regular {

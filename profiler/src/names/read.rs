@@ -10,7 +10,7 @@ use std::{
 };
 
 use abi::{records::file, samples::StackHash};
-use symbolizer::{Detail, Miss, Sources, Symbol};
+use symbolizer::{Detail, Miss, Names, Sources, SplitUnit, Symbol};
 
 use super::{
     Means,
@@ -20,11 +20,15 @@ use crate::{
     collected::Collected,
     debug_files::{Refused, Subject},
     files::Files,
+    worker::readers,
 };
 
 /// A place is looked up in debug information where it has at least this share of all samples, or of
 /// the time of all waits: what is narrower than that has no room for words in any picture.
 const SHARE_FOR_DETAIL: f64 = 1e-4;
+
+/// Fewer offsets than this are not worth a reader of their own.
+const OFFSETS_OF_A_PART: usize = 64;
 
 /// What is to be read of one file.
 #[derive(Debug)]
@@ -63,9 +67,8 @@ pub(super) fn all(collected: &Collected, means: &Means<'_>, cache: &Cache) -> Ve
     let waiting = Mutex::new(asked_of(collected).into_iter());
     let next = || lock(&waiting).next();
     let done = Mutex::new(Vec::new());
-    let threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
-        for _ in 0..threads {
+        for _ in 0..readers() {
             scope.spawn(|| {
                 while let Some(asked) = next() {
                     let found = opened(files, asked.number)
@@ -106,12 +109,14 @@ fn read(file: &File, asked: &Asked, files: &Files, means: &Means<'_>, cache: &Ca
     let names = match &description {
         Ok(description) => {
             let known = files.get(asked.number);
-            let found = means.finder.find(&Subject {
+            let root = files.root(asked.number);
+            let subject = Subject {
                 file,
                 description,
                 path: known.map_or(Path::new(""), |known| &known.path),
-                root: files.root(asked.number).as_deref(),
-            });
+                root: root.as_deref(),
+            };
+            let found = means.finder.find(&subject);
             let sources = Sources {
                 debug: found.debug.as_ref().map(|(debug, _)| debug),
                 supplementary: found.common.as_ref(),
@@ -126,8 +131,25 @@ fn read(file: &File, asked: &Asked, files: &Files, means: &Means<'_>, cache: &Ca
                 Err(_) => Detail::default(),
             };
             cache.names(key.as_ref(), &asked.offsets, wanted, |unknown| {
-                let workers = means.workers;
-                workers.names(sources, unknown, means.detail, &asked.detailed)
+                let has_dwarf = description.has_dwarf || found.debug.is_some();
+                let parts = if has_dwarf {
+                    parts(unknown)
+                } else {
+                    vec![unknown]
+                };
+                let look_up = |units| {
+                    let sources = Sources { units, ..sources };
+                    in_parts(&parts, means, sources, &asked.detailed)
+                };
+                let (mut names, mut detail) = look_up(&[]);
+                let units = split_units(&subject, means, &names.lacking, &mut refused);
+                if !units.is_empty() {
+                    (names, detail) = look_up(&units);
+                }
+                // The next time there may be what lacks.
+                let is_whole = names.lacking.is_empty();
+                let detail = if is_whole { detail } else { Detail::default() };
+                (names.answers, detail)
             })
         }
         Err(miss) => vec![Err(*miss); asked.offsets.len()],
@@ -138,6 +160,59 @@ fn read(file: &File, asked: &Asked, files: &Files, means: &Means<'_>, cache: &Ca
         size_bytes: file.metadata().map_or(0, |data| data.len()),
         refused,
     }
+}
+
+/// Offsets by ranges, so that several readers share the debug information of one file: what takes
+/// long there is to parse the units in which the offsets lie, and a range has units of its own.
+fn parts(offsets: &[u64]) -> Vec<&[u64]> {
+    let count = readers().min(offsets.len() / OFFSETS_OF_A_PART).max(1);
+    offsets.chunks(offsets.len().div_ceil(count)).collect()
+}
+
+/// The names of all parts, and the detail in which all of them were looked up.
+fn in_parts(
+    parts: &[&[u64]],
+    means: &Means<'_>,
+    sources: Sources<'_>,
+    detailed: &[u64],
+) -> (Names, Detail) {
+    let names = |part| means.workers.names(sources, part, means.detail, detailed);
+    let [first, others @ ..] = parts else {
+        return (Names::default(), means.detail);
+    };
+    thread::scope(|scope| {
+        let others = others.iter().map(|part| scope.spawn(|| names(part)));
+        let others: Vec<_> = others.collect();
+        let (mut all, mut detail) = names(first);
+        for other in others {
+            let (more, its_detail) = other.join().expect("a lookup does not panic");
+            all.answers.extend(more.answers);
+            all.lacking.extend(more.lacking);
+            if its_detail != means.detail {
+                detail = its_detail;
+            }
+        }
+        all.lacking.sort_unstable();
+        all.lacking.dedup();
+        (all, detail)
+    })
+}
+
+/// The files of split DWARF that lack, as far as they can be found.
+fn split_units(
+    subject: &Subject<'_>,
+    means: &Means<'_>,
+    lacking: &[SplitUnit],
+    refused: &mut Vec<Refused>,
+) -> Vec<File> {
+    let mut units = Vec::new();
+    for unit in lacking {
+        match means.finder.split_unit(subject, &unit.folder, &unit.name) {
+            Ok(file) => units.push(file),
+            Err(why) => refused.extend(why),
+        }
+    }
+    units
 }
 
 /// The distinct offsets of each file, those of the most first.

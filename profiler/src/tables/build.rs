@@ -106,9 +106,6 @@ impl Builder {
         thread::spawn(move || {
             while let Some(file) = waiting.blocking_recv() {
                 let found = build(file, &budget, &workers, &unstored);
-                if waiting.is_empty() {
-                    workers.dismiss();
-                }
                 if built.send(found).is_err() {
                     return;
                 }

@@ -35,12 +35,12 @@ const fn of_miss(miss: Miss) -> &'static str {
     match miss {
         Miss::NoSymbols => {
             "the file is stripped: install its debug symbols (Debian: `find-dbgsym-packages FILE` \
-             tells the package), or build it without `-s` and `strip`"
+             tells the package), give `--debuginfod`, or build it without `-s` and `strip`"
         }
         Miss::NotCovered => {
             "no symbol is there, as where a file is stripped of all but exported functions: install \
-             its debug symbols (Debian: `find-dbgsym-packages FILE` tells the package), or build it \
-             without `-s` and `strip`"
+             its debug symbols (Debian: `find-dbgsym-packages FILE` tells the package), give \
+             `--debuginfod`, or build it without `-s` and `strip`"
         }
         Miss::InvalidOffset => "the file was changed after it was mapped: start the process again",
         Miss::Unreadable => "it is no regular file, or may not be read",
@@ -61,8 +61,8 @@ const fn of_miss(miss: Miss) -> &'static str {
             "the compiler's map is not what it should be: start the process again"
         }
         Miss::KernelAddressesHidden => {
-            "`/proc/kallsyms` shows zeros: `sysctl kernel.kptr_restrict=1`, and run as root or with \
-             CAP_SYSLOG"
+            "run timesink as root or with CAP_SYSLOG; where it has that, `sysctl \
+             kernel.kptr_restrict=1`"
         }
     }
 }

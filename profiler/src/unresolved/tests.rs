@@ -70,12 +70,18 @@ fn what_ran_counts() {
     scene.add(&[named, stripped, kernel], 20);
     scene.add(&[named, compiled], 10);
     scene.add(&[named, kernel, waker, stripped], 10);
+    let other = scene.frame("/b", FrameKind::User, STRIPPED);
+    scene.add(&[other], 0);
     scene.add(&[lost], 1000);
     let unresolved = Unresolved::of(&mut scene.profile, &scene.nameless);
     assert_eq!((unresolved.total, unresolved.unresolved), (100, 30));
     let table = unresolved.table(true);
     let lines: Vec<_> = table.lines().collect();
-    assert_eq!(lines.len(), 3, "{table}");
+    assert_eq!(lines.len(), 4, "{table}");
+    assert!(
+        lines[3].ends_with("/b: unnamed: no-symbols; as above"),
+        "{table}"
+    );
     assert!(
         lines[1].starts_with("  20.0%       80.0%  /a: unnamed: no-symbols; "),
         "{table}"

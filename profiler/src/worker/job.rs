@@ -3,12 +3,14 @@
 use std::fs::File;
 
 use serde::{Deserialize, Serialize};
-use symbolizer::{Description, Detail, JitNames, Miss, Sources, Symbol};
+use symbolizer::{Description, Detail, JitNames, Loading, Miss, Names, Sources};
 
 use crate::{jit::Kind, unwind::cache::Key};
 
-/// The most files that come with one job.
-pub(super) const MAX_FILES: usize = 4;
+/// The most files that come with one job; the kernel takes 253 in a message.
+pub(super) const MAX_FILES: usize = 4 + MAX_UNITS;
+/// The most `.dwo` files that come with one job.
+pub(super) const MAX_UNITS: usize = 192;
 
 /// Something to do with files that come with it, in the order in which they are named.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +19,8 @@ pub enum Job {
     Describe,
     /// [`symbolizer::crc32`]
     Checksum,
+    /// [`symbolizer::loading`]
+    Loading,
     /// [`symbolizer::file`]
     Names {
         /// The places to name.
@@ -55,8 +59,10 @@ pub enum Answer {
     Description(Result<Description, Miss>),
     /// Of [`Job::Checksum`].
     Checksum(Option<u32>),
+    /// Of [`Job::Loading`].
+    Loading(Result<Loading, Miss>),
     /// Of [`Job::Names`].
-    Names(Vec<Result<Symbol, Miss>>),
+    Names(Names),
     /// Of [`Job::JitNames`].
     JitNames(JitNames),
     /// Of [`Job::TableCost`].
@@ -82,7 +88,7 @@ pub(super) const TABLE_KEY: Key<'static> = Key {
     file_bytes: 0,
 };
 
-/// Which files follow the one that runs, in this order.
+/// Which files follow the one that runs, in this order; what comes behind them are `.dwo` files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Given {
     debug: bool,
@@ -101,7 +107,8 @@ impl Given {
         };
         let files = [sources.main]
             .into_iter()
-            .chain(others.into_iter().flatten());
+            .chain(others.into_iter().flatten())
+            .chain(sources.units.iter().take(MAX_UNITS));
         (given, files.collect())
     }
 
@@ -109,12 +116,13 @@ impl Given {
     pub(super) fn sources(self, files: &[File], decompressed_bytes: u64) -> Option<Sources<'_>> {
         let (main, others) = files.split_first()?;
         let mut others = others.iter();
-        let mut next = |is_given: bool| is_given.then(|| others.next());
+        let mut next = |is_given: bool| is_given.then(|| others.next()).flatten();
         Some(Sources {
             main,
-            debug: next(self.debug).flatten(),
-            supplementary: next(self.supplementary).flatten(),
-            package: next(self.package).flatten(),
+            debug: next(self.debug),
+            supplementary: next(self.supplementary),
+            package: next(self.package),
+            units: others.as_slice(),
             decompressed_bytes,
         })
     }
@@ -128,19 +136,20 @@ mod tests {
     #[test]
     fn files_keep_their_places() {
         let file = || tempfile::tempfile().unwrap();
-        let (main, debug, package) = (file(), file(), file());
+        let (main, debug, package, units) = (file(), file(), file(), [file(), file()]);
         let sources = Sources {
             debug: Some(&debug),
             package: Some(&package),
+            units: &units,
             ..Sources::alone(&main)
         };
         let (given, files) = Given::of(sources);
-        assert_eq!(files.len(), 3);
+        assert_eq!(files.len(), 5);
         let received: Vec<File> = files.iter().map(|file| file.try_clone().unwrap()).collect();
         let found = given.sources(&received, 0).unwrap();
         assert!(std::ptr::eq(found.debug.unwrap(), &raw const received[1]));
         assert!(std::ptr::eq(found.package.unwrap(), &raw const received[2]));
-        assert!(found.supplementary.is_none());
+        assert!(found.supplementary.is_none() && found.units.len() == 2);
         assert!(given.sources(&[], 0).is_none());
     }
 }

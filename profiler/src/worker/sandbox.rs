@@ -4,6 +4,8 @@
 
 use std::{env::set_current_dir, io, process};
 
+use super::job::MAX_FILES;
+
 use rustix::{
     fs::Gid,
     process::{DumpableBehavior, Resource, Rlimit, Uid, chroot, set_dumpable_behavior, setrlimit},
@@ -28,7 +30,8 @@ const FIRST_USER: u32 = 0x7000_0000;
 const NOBODY: u32 = 65534;
 /// Processor time after which the kernel ends a reader whose master is gone.
 const CPU_SECONDS: u64 = 600;
-const DESCRIPTORS_OPEN: u64 = 64;
+/// A job's files, each opened once more, and what comes with every process.
+const DESCRIPTORS_OPEN: u64 = 2 * MAX_FILES as u64 + 16;
 
 /// What a reader calls for. Not among them: all that makes a process, a socket or a file, names a
 /// file by more than a descriptor's number, or touches another process.

@@ -58,6 +58,7 @@ fn done(job: &Job, files: &[File], memory_bytes: u64) -> Answer {
             build_id: symbolizer::build_id(file),
         }),
         (Job::Table, [file, ..]) => Answer::Table(table(file)),
+        (Job::Loading, [file, ..]) => Answer::Loading(symbolizer::loading(file)),
         (Job::Checksum, [file, ..]) => Answer::Checksum(symbolizer::crc32(file)),
         (
             Job::Names {

@@ -50,11 +50,8 @@ pub(super) struct Symbols {
 }
 
 impl Symbols {
-    /// Reads lines of `address type name [module]`, of which those of code are kept if `wanted`.
-    pub(super) fn parse(
-        mut list: impl BufRead,
-        wanted: impl Fn(Owner) -> bool,
-    ) -> io::Result<Self> {
+    /// Reads lines of `address type name [module]`, of which those of code are kept.
+    pub(super) fn parse(mut list: impl BufRead) -> io::Result<Self> {
         let mut symbols = Self::default();
         let mut line = Vec::new();
         loop {
@@ -64,7 +61,7 @@ impl Symbols {
                 break;
             }
             if let Some(fields) = std::str::from_utf8(&line).ok().and_then(fields) {
-                symbols.add(fields, &wanted);
+                symbols.add(fields);
             }
         }
         // Of several names for one address the first is taken: the sort keeps their order.
@@ -78,10 +75,10 @@ impl Symbols {
         Ok(symbols)
     }
 
-    fn add(&mut self, (address, name, module): Fields<'_>, wanted: impl Fn(Owner) -> bool) {
+    fn add(&mut self, (address, name, module): Fields<'_>) {
         self.is_hidden |= address == 0;
         let owner = self.owner(module);
-        if address < FIRST_KERNEL_ADDRESS || !wanted(owner) {
+        if address < FIRST_KERNEL_ADDRESS {
             return;
         }
         let (Ok(start), Ok(name_bytes)) = (self.text.len().try_into(), name.len().try_into())
@@ -202,7 +199,7 @@ mod tests {
                         ffffffffc0001000 t bpf_prog_1_x\t[bpf]\n";
 
     fn parse(list: &str) -> Symbols {
-        Symbols::parse(list.as_bytes(), |_| true).unwrap()
+        Symbols::parse(list.as_bytes()).unwrap()
     }
 
     /// Code is kept with its owner; data, small numbers, second names and broken lines are not.

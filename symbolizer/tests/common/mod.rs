@@ -82,7 +82,7 @@ pub(crate) fn resolve_all(
     detail: Detail,
 ) -> Vec<Result<Symbol, Miss>> {
     let sources = Sources::alone(file);
-    symbolizer::file(sources, "/proc/self/fd", offsets, detail, |_| true)
+    symbolizer::file(sources, "/proc/self/fd", offsets, detail, |_| true).answers
 }
 
 /// The answer for one offset of the file at `path`.
