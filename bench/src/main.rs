@@ -18,6 +18,7 @@ mod recording;
 mod report;
 mod scenario;
 mod stats;
+mod symbols;
 mod table;
 mod usage;
 mod workload;
@@ -62,6 +63,12 @@ fn run(cli: &Cli) -> Result<()> {
             let trips = ping_pong::measure(&scenario, &timesink, folder.path())?;
             print!("\n{}\n{}", title(&scenario), ping_pong::render(&trips));
             report.ping_pong = trips;
+            continue;
+        }
+        if scenario.name == Name::Symbols {
+            println!("\n{}", title(&scenario));
+            let show = |text: &str| println!("{text}");
+            report.symbols = symbols::measure(&scenario, &timesink, folder.path(), show)?;
             continue;
         }
         let (measured, table) = match scenario.name {
@@ -154,11 +161,14 @@ fn title(scenario: &Scenario) -> String {
         0 => String::new(),
         _ => format!("{} Hz, ", scenario.rates()),
     };
+    let time = match scenario.duration.as_secs() {
+        0 => String::new(),
+        seconds => format!("{seconds} s, "),
+    };
     format!(
-        "{}: {}, {rate}{} s, rounds: {}",
+        "{}: {}, {rate}{time}rounds: {}",
         scenario.title(),
         scenario.meaning(),
-        scenario.duration.as_secs(),
         scenario.rounds
     )
 }

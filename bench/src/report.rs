@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::{ping_pong::Trips, recording::Run, usage};
+use crate::{ping_pong::Trips, recording::Run, symbols, usage};
 
 /// Everything that one call measured, and where.
 #[derive(Debug, Serialize)]
@@ -21,6 +21,8 @@ pub(crate) struct Report {
     /// Of the scenario `ping-pong`, where it was measured: each way of watching, with the CPU time of a
     /// round trip in nanoseconds in the order of the rounds.
     pub(crate) ping_pong: Trips,
+    /// Of the scenario `symbols`, where it was measured.
+    pub(crate) symbols: Vec<symbols::Measured>,
 }
 
 /// One scenario.
@@ -50,6 +52,7 @@ impl Report {
             profilers,
             scenarios: Vec::new(),
             ping_pong: Trips::new(),
+            symbols: Vec::new(),
         })
     }
 

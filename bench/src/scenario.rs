@@ -23,6 +23,8 @@ pub(crate) enum Name {
     LargeTable,
     /// Waits of two processes that hand a byte to and fro on one CPU
     PingPong,
+    /// From the end of what was recorded to the picture: large libraries and much debug information
+    Symbols,
 }
 
 /// What keeps the machine busy.
@@ -45,10 +47,12 @@ pub(crate) struct Scenario {
     pub(crate) whole_machine: bool,
     /// Samples a second on each CPU; 0 where waits are recorded.
     pub(crate) hz: u32,
-    /// How long each profiler records.
+    /// How long each profiler records; 0 where it does until its command ends.
     pub(crate) duration: Duration,
     /// How often each profiler has its turn.
     pub(crate) rounds: u32,
+    /// Whether it shows that all of it works rather than measure much.
+    pub(crate) quick: bool,
 }
 
 impl Scenario {
@@ -62,6 +66,7 @@ impl Scenario {
             Name::QuietMachine => (Load::Nothing, true, 99, 10),
             Name::LargeTable => (Load::Nothing, false, 99, 1),
             Name::PingPong => (Load::Nothing, false, 0, 3),
+            Name::Symbols => (Load::Nothing, false, 999, 0),
         };
         let rounds = match name {
             Name::StackDepths => 5,
@@ -72,8 +77,9 @@ impl Scenario {
             load,
             whole_machine,
             hz,
-            duration: Duration::from_secs(if quick { 2 } else { seconds }),
+            duration: Duration::from_secs(if quick { seconds.min(2) } else { seconds }),
             rounds: if quick { 1 } else { rounds },
+            quick,
         }
     }
 
@@ -87,6 +93,7 @@ impl Scenario {
             Name::QuietMachine => "quiet-machine",
             Name::PingPong => "ping-pong",
             Name::LargeTable => "large-table",
+            Name::Symbols => "symbols",
         }
     }
 
@@ -109,6 +116,7 @@ impl Scenario {
             Name::QuietMachine => "the whole machine, with nothing to do",
             Name::LargeTable => "a process that maps the largest libLLVM, not cached",
             Name::PingPong => "two processes that hand a byte to and fro on one CPU",
+            Name::Symbols => "from the end of a command to the picture of it",
         }
     }
 }

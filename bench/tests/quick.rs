@@ -109,3 +109,55 @@ fn waits_have_a_cost() {
     assert_eq!(ways[0][0], "alone", "{record}");
     assert_eq!(ways[1][1].as_array().unwrap().len(), 1, "{record}");
 }
+
+/// The way from a command's end to its picture is measured cold and warm, and what is known of the
+/// samples is in the record: a program with debug information has names for its functions and, unless
+/// that is turned off, inlined ones; names of the cold recording are there for the warm one.
+#[test]
+fn pictures_are_measured_cold_and_warm() {
+    if !is_root() {
+        eprintln!("skipped: the benchmark needs root, to load BPF programs");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("bench.json");
+    let output = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args(["--quick", "--scenario", "symbols", "--json"])
+        .arg(&json)
+        .output()
+        .unwrap();
+    let table = String::from_utf8(output.stdout).unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(
+        first_number(&table, "timesink --no-inline, cold") > 0.0,
+        "{table}"
+    );
+
+    let record: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let subjects = record["symbols"].as_array().unwrap();
+    let large = subjects
+        .iter()
+        .find(|subject| subject["subject"] == "large");
+    let way = |name: &str| {
+        let ways = large.unwrap()["ways"].as_array().unwrap();
+        let way = ways.iter().find(|way| way[0] == name).unwrap();
+        way[1][0].clone()
+    };
+    for name in [
+        "timesink --no-inline, cold",
+        "timesink --no-inline, warm",
+        "timesink, cold",
+        "timesink, warm",
+    ] {
+        let run = way(name);
+        let number = |field: &str| run[field].as_f64().unwrap();
+        assert!(number("seconds") > 0.0, "{record}");
+        assert!(number("peak_bytes") > f64::from(1 << 20), "{record}");
+        assert!(number("named") >= 0.98 * number("samples"), "{record}");
+        let has_inlined = number("inlined") > 0.0;
+        assert_eq!(has_inlined, !name.contains("--no-inline"), "{record}");
+    }
+    assert_eq!(way("timesink, cold")["names_cached"], 0, "{record}");
+    assert_ne!(way("timesink, warm")["names_cached"], 0, "{record}");
+}

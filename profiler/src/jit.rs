@@ -151,7 +151,7 @@ impl JitMaps {
     pub fn collect(&mut self, now_ns: u64) {
         for looking in std::mem::take(&mut self.looking) {
             match looking.answer.try_recv() {
-                Ok(looked) => self.take(looking.pid, looking.began_ns, looked, now_ns),
+                Ok(looked) => self.take(looking.pid, looked, now_ns),
                 Err(TryRecvError::Empty) => {
                     if now_ns.saturating_sub(looking.began_ns) > PATIENCE_NS {
                         self.refuse(looking.pid, Kind::PerfMap, Refusal::NoAnswer);
@@ -189,7 +189,7 @@ impl JitMaps {
         self.tick(now_ns);
         for looking in std::mem::take(&mut self.looking) {
             match looking.answer.recv_timeout(PATIENCE) {
-                Ok(looked) => self.take(looking.pid, looking.began_ns, looked, now_ns),
+                Ok(looked) => self.take(looking.pid, looked, now_ns),
                 Err(RecvTimeoutError::Timeout) => {
                     self.refuse(looking.pid, Kind::PerfMap, Refusal::NoAnswer);
                 }
@@ -209,14 +209,14 @@ impl JitMaps {
         }
     }
 
-    fn take(&mut self, pid: u32, began_ns: u64, looked: Looked, now_ns: u64) {
+    fn take(&mut self, pid: u32, looked: Looked, now_ns: u64) {
         let Some(process) = self.processes.get_mut(&pid) else {
             return;
         };
         let Some(life) = process.lives.last_mut() else {
             return;
         };
-        if life.from_ns > began_ns {
+        if life.from_ns > looked.began_ns {
             // It became another program meanwhile, and nobody knows which of the two was seen.
             return;
         }
@@ -228,7 +228,7 @@ impl JitMaps {
             refused.clear();
         }
         life.is_looked_at = true;
-        life.looked_ns = began_ns;
+        life.looked_ns = looked.began_ns;
         life.started = life.started.or(looked.started);
         for map in looked.maps {
             if self.held >= MAX_HELD {

@@ -25,8 +25,13 @@ pub fn return_freed_memory() {
     #[cfg(target_env = "gnu")]
     {
         const LARGE_BYTES: libc::c_int = 128 << 10;
-        // SAFETY: the call takes two numbers, and no other thread runs yet.
-        unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES) };
+        // What is small comes from the kernel in pieces of this size, and not a few pages at a time.
+        const PIECE_BYTES: libc::c_int = 1 << 20;
+        // SAFETY: the calls take two numbers each, and no other thread runs yet.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES);
+            libc::mallopt(libc::M_TOP_PAD, PIECE_BYTES);
+        }
     }
 }
 

@@ -75,6 +75,12 @@ impl Tree {
         totals.fold(0, u64::saturating_add)
     }
 
+    /// How many frames are at least so wide.
+    pub(super) fn wider_than(&self, least: u64) -> usize {
+        let nodes = self.nodes.iter();
+        nodes.filter(|node| node.total >= least).count()
+    }
+
     /// The text and the value of each stack of at least `least`, sorted as lists of frames. What is
     /// less counts for the caller.
     ///

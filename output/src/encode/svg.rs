@@ -18,6 +18,11 @@ use crate::profile::{Profile, Unit};
 /// Characters of a command in the line below the title, which has room for about 160.
 const COMMAND_CHARS: usize = 60;
 
+/// About what a picture has beside its frames, and for a frame: room that is there from the beginning
+/// need not be copied into.
+const BASE_BYTES: usize = 32 << 10;
+const FRAME_BYTES: usize = 320;
+
 /// Writes a flame graph; one that says so when there are no samples.
 #[derive(Clone, Copy, Debug)]
 pub struct Svg;
@@ -52,10 +57,11 @@ fn draw(profile: &Profile, tree: &Tree, total: u64) -> Result<Vec<u8>, EncodeErr
     // What is too narrow to be drawn, by the percentage that is the default, need not be put into
     // words and read again.
     let least = (options.min_width / 100.0 * total as f64).ceil() as u64;
-    let mut lines = Vec::new();
+    let mut lines: Vec<String> = Vec::new();
     tree.lines(least, |text, value| lines.push(format!("{text} {value}")));
 
-    let mut svg = Vec::new();
+    let frames = tree.wider_than(least);
+    let mut svg = Vec::with_capacity(BASE_BYTES + frames * FRAME_BYTES);
     let lines = lines.iter().rev().map(String::as_str);
     flamegraph::from_lines(&mut options, lines, &mut svg)
         .map_err(|source| EncodeError::Draw { source })?;

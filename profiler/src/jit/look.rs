@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::open::{Lookup, Refusal, open};
-use crate::roots::Root;
+use crate::{clock::monotonic_ns, roots::Root};
 
 /// How much is read of a file in `/proc`: 64,000 mappings have some 8 MB.
 const MAX_PROC_BYTES: u64 = 16 << 20;
@@ -56,6 +56,8 @@ pub(super) struct Map {
 /// What a look found.
 #[derive(Debug, Default)]
 pub(super) struct Looked {
+    /// When it began, on the monotonic clock.
+    pub(super) began_ns: u64,
     /// When the process started, in ticks since boot; `None` where it was gone.
     pub(super) started: Option<u64>,
     /// Whose it is; empty where it was gone.
@@ -79,6 +81,7 @@ pub(super) struct Before {
 /// Looks at a process.
 pub(super) fn look(before: &Before) -> Looked {
     let pid = before.pid;
+    let began_ns = monotonic_ns();
     let started = started(pid);
     let looked = match started.and_then(|ticks| Process::of(pid, ticks)) {
         Some(process) => process.look(before.dump.as_deref()),
@@ -86,9 +89,16 @@ pub(super) fn look(before: &Before) -> Looked {
     };
     // Another process may have come to the number between two lines of this.
     if started != self::started(pid) {
-        return Looked::default();
+        return Looked {
+            began_ns,
+            ..Looked::default()
+        };
     }
-    Looked { started, ..looked }
+    Looked {
+        began_ns,
+        started,
+        ..looked
+    }
 }
 
 impl Looked {
