@@ -17,6 +17,7 @@ use crate::{
     handle::Handle,
     identity::{Identify, open_regular},
     mounts::{Found, Mounts},
+    proc,
     roots::Root,
 };
 
@@ -55,8 +56,7 @@ pub struct CodeFile {
 pub fn of_processes(pids: impl IntoIterator<Item = u32>, identify: &dyn Identify) -> Vec<CodeFile> {
     let mut found = HashMap::new();
     for pid in pids {
-        let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
-        let maps = String::from_utf8_lossy(&maps);
+        let maps = proc::read(&format!("/proc/{pid}/maps")).unwrap_or_default();
         let mut places = Vec::new();
         for mapped in maps.lines().filter_map(Mapped::parse) {
             let key = (mapped.device, mapped.inode);
