@@ -273,6 +273,7 @@ impl Workers {
 
     /// Has a reader do something with files.
     fn ask(&self, job: &Job, files: &[&File]) -> Result<Answer, Fate> {
+        let _slot = self.slot();
         let copies = files.iter().map(|file| match job.opens_files() {
             true => readable::copy_of_private(file),
             false => Ok(None),
@@ -283,7 +284,6 @@ impl Workers {
         let files: Vec<&File> = files
             .map(|(file, copy)| copy.as_ref().unwrap_or(file))
             .collect();
-        let _slot = self.slot();
         let began = Instant::now();
         let allowed = self.allowed();
         let mut child = self.child().map_err(|_refused| Fate::NotStarted)?;
