@@ -20,8 +20,9 @@ use std::{
 };
 
 use abi::records::FileIdentity;
+use rustix::process::{Resource, Rlimit, setrlimit};
 
-use crate::code_files::CodeFile;
+use crate::{code_files::CodeFile, limits::give_up_capabilities};
 
 /// The subcommand that reads.
 pub const SUBCOMMAND: &str = "copy-file";
@@ -152,7 +153,18 @@ impl Copies {
 fn start(wanted: Wanted) -> io::Result<Running> {
     let copy = memory(&wanted.path)?;
     let owner = std::fs::metadata(format!("/proc/{}", wanted.pid))?;
-    let child = Command::new("/proc/self/exe")
+    let mut command = Command::new("/proc/self/exe");
+    // The user as whom it runs may make it do anything, but not write more than this.
+    let limit = || {
+        let most = Rlimit {
+            current: Some(MAX_FILE_BYTES + 1),
+            maximum: Some(MAX_FILE_BYTES + 1),
+        };
+        Ok(setrlimit(Resource::Fsize, most)?)
+    };
+    // SAFETY: between fork and exec there is one system call, and no memory is allocated.
+    unsafe { command.pre_exec(limit) };
+    let child = command
         .args([SUBCOMMAND, &wanted.identity.inode.to_string()])
         .env_clear()
         .current_dir("/")
@@ -195,6 +207,8 @@ fn memory(path: &std::path::Path) -> io::Result<File> {
 pub fn copy_file(inode: u64) -> io::Result<()> {
     // SAFETY: the call takes two numbers. Where it is refused, this process lives a little longer.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    // Anybody may run this, and where the program's file has capabilities they would read any file.
+    give_up_capabilities()?;
     let place = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let data = place.metadata()?;
     if !data.is_file() || data.ino() != inode {

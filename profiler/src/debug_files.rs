@@ -7,8 +7,8 @@
 //!
 //! The program says what it likes, and so do the folders of its owner. So a candidate is a regular file
 //! whose build id is the program's (or whose checksum is the one that the program names, where it has
-//! no build id); beside the program it belongs to root or to the program's owner, and no link is
-//! followed to it. What is found and refused is told. Nothing is read here but by [`Examine`].
+//! no build id); beside the program, and below a root that is not the host's, it belongs to root or to
+//! the program's owner; and beside the program no link is followed to it. What is found and refused is told. Nothing is read here but by [`Examine`].
 
 mod candidates;
 mod debuginfod;
@@ -170,7 +170,8 @@ impl<'a> Finder<'a> {
     ) -> Option<(PathBuf, File, Description)> {
         for place in places {
             for root in self.roots(subject, place) {
-                let looked = open(root, place, subject.file).and_then(|file| {
+                let is_host = self.is_host(root);
+                let looked = open(root, is_host, place, subject.file).and_then(|file| {
                     let file = file.ok_or(None)?;
                     let description = matches(&file).map_err(Some)?;
                     Ok((place.path.clone(), file, description))
@@ -191,13 +192,17 @@ impl<'a> Finder<'a> {
     /// Below which roots to look for a place, in order.
     fn roots<'s>(&'s self, subject: &Subject<'s>, place: &Place) -> Vec<&'s Root> {
         let host = self.host.as_ref();
-        let is_host = |root: &&Root| host.is_some_and(|host| host.is_same(root));
-        let inside = subject.root.filter(|root| !is_host(root));
+        let inside = subject.root.filter(|root| !self.is_host(root));
         let order = match place.is_installed {
             true => [host, inside],
             false => [inside, host],
         };
         order.into_iter().flatten().collect()
+    }
+
+    /// Whether a root is our own.
+    pub(crate) fn is_host(&self, root: &Root) -> bool {
+        self.host.as_ref().is_some_and(|host| host.is_same(root))
     }
 
     fn describe(&self, file: &File) -> Result<Description, Refusal> {

@@ -3,11 +3,14 @@
 
 use std::{
     ffi::{CStr, CString, OsString},
-    fs::File,
+    fs::{File, OpenOptions},
     io,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
-        unix::ffi::{OsStrExt, OsStringExt},
+        unix::{
+            ffi::{OsStrExt, OsStringExt},
+            fs::OpenOptionsExt,
+        },
     },
     path::{Path, PathBuf},
 };
@@ -113,9 +116,13 @@ impl Handle {
     }
 
     /// Opens for reading what is there, which is known to be a regular file of a file system that
-    /// answers.
+    /// answers. Its owner may have a lease on it, for which to wait takes most of a minute: such a file
+    /// is refused.
     pub(crate) fn open(&self) -> io::Result<File> {
-        File::open(format!("/proc/self/fd/{}", self.descriptor.as_raw_fd()))
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(format!("/proc/self/fd/{}", self.descriptor.as_raw_fd()))
     }
 
     /// The descriptor, for another process.
@@ -178,6 +185,26 @@ fn c_path(path: &Path) -> io::Result<CString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A file on which somebody has a lease is refused, and not waited for.
+    #[test]
+    fn leases_are_not_waited_for() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let holder = file.as_file().as_raw_fd();
+        let lease = |how: libc::c_int| {
+            // SAFETY: the calls take numbers; the signal that tells of an end of the lease is ignored.
+            unsafe {
+                libc::signal(libc::SIGIO, libc::SIG_IGN);
+                libc::fcntl(holder, libc::F_SETLEASE, how)
+            }
+        };
+        assert_eq!(lease(libc::F_WRLCK), 0);
+        let place = Handle::of(file.path()).unwrap();
+        let refused = place.open().unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(lease(libc::F_UNLCK), 0);
+        assert!(place.open().is_ok());
+    }
 
     /// A FIFO, a link and a file are told apart without opening them, and a link says where it leads.
     #[test]

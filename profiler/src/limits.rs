@@ -1,5 +1,23 @@
 //! How many descriptors the recorder may have open: two for each CPU and event, and one for each
-//! file that stacks name. And that memory which it no longer needs is the machine's again.
+//! file that stacks name. That memory which it no longer needs is the machine's again, and that it can
+//! do without what its rights are for.
+
+use std::io;
+
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+
+/// Gives up what this thread may do beyond what its user may, for good.
+///
+/// # Errors
+/// The kernel refuses it to nobody.
+pub(crate) fn give_up_capabilities() -> io::Result<()> {
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    Ok(set_capabilities(None, none)?)
+}
 
 /// Has large pieces of memory go back to the kernel when they are freed. The C library of GNU keeps
 /// the more of them the larger they were: tens of MiB of each thread that has built an unwind table.

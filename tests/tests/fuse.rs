@@ -4,9 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "in a test a failure is the answer")]
 
 use std::{
-    fs,
+    fs::{self, OpenOptions},
     io::{BufRead, BufReader},
-    os::unix::{fs::PermissionsExt, process::CommandExt},
+    os::unix::{
+        fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
@@ -175,6 +178,35 @@ fn a_program_that_is_served_has_names() {
     let at_work = frames.find(|frame| frame.function == "alpha_work").unwrap();
     assert_eq!(at_work.module, served.path.to_str().unwrap());
     assert!(!run.stderr.contains("given up"), "{}", run.stderr);
+}
+
+/// Who copies a file has no rights but those of its user: anybody may ask it, for any file, where the
+/// profiler's own file has capabilities.
+#[test]
+fn nobody_is_given_a_file_of_others() {
+    if !require_root() {
+        return;
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "content").unwrap();
+    let copied = || {
+        let inode = file.path().metadata().unwrap().ino().to_string();
+        let place = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_PATH)
+            .open(file.path())
+            .unwrap();
+        let copying = Command::new(tests::binary())
+            .args(["copy-file", &inode])
+            .stdin(place)
+            .output()
+            .unwrap();
+        (copying.status.success(), copying.stdout)
+    };
+    assert_eq!(copied(), (true, b"content".to_vec()));
+    // Root may read it by its capabilities alone.
+    chown(file.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    assert_eq!(copied(), (false, Vec::new()));
 }
 
 /// Where the server falls silent, the recording ends all the same, with the names of everything else,

@@ -2,12 +2,13 @@
 //! whatever process, need not.
 //!
 //! A name depends on the file, on the debug files that were there, and on the detail asked for; all
-//! of it is stored beside it. A file that others than root may write can claim any build id, so its
-//! names are for that very file alone, which its place, its number and its last change tell.
+//! of it is stored beside it. A file that others than the host's root may write, or whose debug files
+//! are theirs, can claim any build id, so its names are for that very file alone, which its place, its
+//! number and its last change tell. In a container others than that are root.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::File,
+    fs::{File, Metadata},
     ops::Range,
     os::unix::fs::MetadataExt,
     sync::atomic::{AtomicU64, Ordering},
@@ -144,25 +145,29 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// The key of a file that is worth it.
+    /// The key of a file that is worth it, and that lies below the host's root or below another.
     pub(super) fn of(
         file: &File,
+        is_hosts: bool,
         build_id: Option<&[u8]>,
         others: &[Option<&File>],
     ) -> Option<Self> {
         let data = file.metadata().ok()?;
-        let sizes = others.iter().map(|other| {
-            let data = other.and_then(|other| other.metadata().ok());
-            data.map_or(0, |data| data.len())
-        });
+        let others = others.iter();
+        let others = others.map(|other| other.and_then(|other| other.metadata().ok()));
+        let others: Vec<Option<Metadata>> = others.collect();
+        let sizes = others
+            .iter()
+            .map(|data| data.as_ref().map_or(0, Metadata::len));
         let rests_on: Vec<u64> = [data.len()].into_iter().chain(sizes).collect();
         if rests_on.iter().all(|&size| size < MIN_FILE_BYTES) {
             return None;
         }
         let build_id = build_id.and_then(hex);
-        let is_roots = data.uid() == 0 && data.mode() & 0o022 == 0;
+        let is_roots = |data: &Metadata| data.uid() == 0 && data.mode() & 0o022 == 0;
+        let is_believed = is_hosts && is_roots(&data) && others.iter().flatten().all(is_roots);
         let name = match build_id {
-            Some(id) if is_roots => id,
+            Some(id) if is_believed => id,
             id => format!(
                 "{}-{:x}-{:x}-{:x}.{:x}",
                 id.unwrap_or_default(),
@@ -517,13 +522,36 @@ mod tests {
         file.set_len(MIN_FILE_BYTES).unwrap();
         file.set_permissions(std::fs::Permissions::from_mode(0o777))
             .unwrap();
-        let of = || Key::of(&file, Some(&[0xab]), &[]).unwrap();
+        let of = || Key::of(&file, true, Some(&[0xab]), &[]).unwrap();
         let before = of();
         assert!(before.name.starts_with("ab-"));
         std::thread::sleep(std::time::Duration::from_millis(20));
         file.set_len(MIN_FILE_BYTES).unwrap();
         assert_ne!(of().name, before.name);
         file.set_len(1).unwrap();
-        assert_eq!(Key::of(&file, Some(&[0xab]), &[]), None);
+        assert_eq!(Key::of(&file, true, Some(&[0xab]), &[]), None);
+    }
+
+    /// Names are shared by build id where all that they rest on is the host's and root's.
+    #[test]
+    fn only_what_is_of_the_hosts_root_is_shared() {
+        use std::os::unix::fs::PermissionsExt;
+        let file = |mode| {
+            let file = tempfile::tempfile().unwrap();
+            file.set_len(MIN_FILE_BYTES).unwrap();
+            file.set_permissions(std::fs::Permissions::from_mode(mode))
+                .unwrap();
+            file
+        };
+        let (program, open) = (file(0o755), file(0o777));
+        let is_root = program.metadata().unwrap().uid() == 0;
+        for (is_hosts, debug, is_shared) in [
+            (true, &program, is_root),
+            (false, &program, false),
+            (true, &open, false),
+        ] {
+            let key = Key::of(&program, is_hosts, Some(&[0xab]), &[Some(debug)]).unwrap();
+            assert_eq!(key.name == "ab.names", is_shared, "{key:?}");
+        }
     }
 }

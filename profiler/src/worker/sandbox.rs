@@ -4,20 +4,18 @@
 
 use std::{env::set_current_dir, io, process};
 
-use super::job::MAX_FILES;
-
 use rustix::{
     fs::Gid,
     process::{DumpableBehavior, Resource, Rlimit, Uid, chroot, set_dumpable_behavior, setrlimit},
-    thread::{
-        CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs, set_thread_groups,
-        set_thread_res_gid, set_thread_res_uid,
-    },
+    thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid},
 };
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule,
 };
+
+use super::job::MAX_FILES;
+use crate::limits::give_up_capabilities;
 
 /// Where a reader finds its files by the numbers of their descriptors: its working folder, the only
 /// one that is left to it.
@@ -73,12 +71,7 @@ const CALLS: &[libc::c_long] = &[
 pub(super) fn enter(memory_bytes: u64) -> io::Result<()> {
     set_current_dir("/proc/self/fd")?;
     leave_files_and_user()?;
-    let none = CapabilitySets {
-        effective: CapabilitySet::empty(),
-        permitted: CapabilitySet::empty(),
-        inheritable: CapabilitySet::empty(),
-    };
-    set_capabilities(None, none)?;
+    give_up_capabilities()?;
     set_no_new_privs(true)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     for (resource, most) in [
@@ -98,15 +91,15 @@ pub(super) fn enter(memory_bytes: u64) -> io::Result<()> {
     seccompiler::apply_filter(&program).map_err(io::Error::other)
 }
 
-/// Takes a user id of its own, and a folder in which there is nothing for its root. Only root can do
-/// both; another user's reader is without capabilities from the start.
+/// Takes a user id of its own, and its working folder for its root. Only root can do both; another
+/// user's reader is without capabilities from the start.
 fn leave_files_and_user() -> io::Result<()> {
     let may_refuse = |result: rustix::io::Result<()>| match result {
         Err(rustix::io::Errno::PERM) => Ok(()),
         result => result,
     };
-    // The descriptions of its own descriptors: no name in there leads anywhere else.
-    may_refuse(chroot("/proc/self/fdinfo"))?;
+    // The working folder itself: from one outside of the root, `..` would lead to all files.
+    may_refuse(chroot(DESCRIPTORS))?;
     may_refuse(set_thread_groups(&[]))?;
     let own = FIRST_USER + process::id();
     for id in [own, NOBODY] {
@@ -124,19 +117,37 @@ fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
     let anyhow = CALLS.iter().map(|&call| (call, Vec::new()));
     // Read only, which is 0, and nothing that makes a file.
     let makes = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) as u64;
-    let without = |argument, bits| {
-        let is_zero = SeccompCmpOp::MaskedEq(bits);
-        let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, is_zero, 0)?;
-        SeccompRule::new(vec![condition])
-    };
+    let is =
+        |argument, how, value| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, how, value);
+    let without = |argument, bits| is(argument, SeccompCmpOp::MaskedEq(bits), 0);
     let code = libc::PROT_EXEC as u64;
+    let (shared, anonymous) = (libc::MAP_SHARED as u64, libc::MAP_ANONYMOUS as u64);
     let guarded = [
-        (libc::SYS_openat, vec![without(2, makes)?]),
-        (libc::SYS_mmap, vec![without(2, code)?]),
-        (libc::SYS_mprotect, vec![without(2, code)?]),
-        // To end itself, by a signal to itself, and not to anybody else: it may signal those of its
-        // own user id only, of which there are none.
-        (libc::SYS_tgkill, Vec::new()),
+        (
+            libc::SYS_openat,
+            vec![SeccompRule::new(vec![without(2, makes)?])?],
+        ),
+        // Memory that is shared and of no file would count against no limit.
+        (
+            libc::SYS_mmap,
+            vec![
+                SeccompRule::new(vec![without(2, code)?, without(3, shared)?])?,
+                SeccompRule::new(vec![without(2, code)?, without(3, anonymous)?])?,
+            ],
+        ),
+        (
+            libc::SYS_mprotect,
+            vec![SeccompRule::new(vec![without(2, code)?])?],
+        ),
+        // To end itself, by a signal to itself, and not to others of its user.
+        (
+            libc::SYS_tgkill,
+            vec![SeccompRule::new(vec![is(
+                0,
+                SeccompCmpOp::Eq,
+                process::id().into(),
+            )?])?],
+        ),
     ];
     let rules = anyhow.chain(guarded).collect();
     let refuse = SeccompAction::Errno(libc::EPERM as u32);
