@@ -19,7 +19,7 @@ use std::{
 };
 
 pub use look::Kind;
-use look::{Looked, look};
+use look::{Before, Looked, look};
 pub use names::{Addresses, JitPlaces, Unlisted};
 pub use open::Refusal;
 pub use process::Growth;
@@ -125,15 +125,18 @@ impl JitMaps {
         if is_on_its_way || self.looking.len() >= MAX_LOOKS {
             return;
         }
-        let dump = self
-            .processes
-            .get(&pid)
-            .and_then(|known| known.dump.clone());
+        let process = self.processes.get(&pid);
+        let life = process.and_then(|process| process.lives.last());
+        let before = Before {
+            pid,
+            dump: process.and_then(|process| process.dump.clone()),
+            users: life.map_or_else(Vec::new, |life| life.users.clone()),
+            since: self.since,
+        };
         let (sender, answer) = channel();
-        let since = self.since;
         let spawned = thread::Builder::new().spawn(move || {
             // Nobody may wait for it any more.
-            let _unread = sender.send(look(pid, dump.as_deref(), since));
+            let _unread = sender.send(look(&before));
         });
         if spawned.is_ok() {
             self.looking.push(Looking {
@@ -148,7 +151,7 @@ impl JitMaps {
     pub fn collect(&mut self, now_ns: u64) {
         for looking in std::mem::take(&mut self.looking) {
             match looking.answer.try_recv() {
-                Ok(looked) => self.take(looking.pid, looking.began_ns, looked, now_ns),
+                Ok(looked) => self.take(looking.pid, looked, now_ns),
                 Err(TryRecvError::Empty) => {
                     if now_ns.saturating_sub(looking.began_ns) > PATIENCE_NS {
                         self.refuse(looking.pid, Kind::PerfMap, Refusal::NoAnswer);
@@ -186,7 +189,7 @@ impl JitMaps {
         self.tick(now_ns);
         for looking in std::mem::take(&mut self.looking) {
             match looking.answer.recv_timeout(PATIENCE) {
-                Ok(looked) => self.take(looking.pid, looking.began_ns, looked, now_ns),
+                Ok(looked) => self.take(looking.pid, looked, now_ns),
                 Err(RecvTimeoutError::Timeout) => {
                     self.refuse(looking.pid, Kind::PerfMap, Refusal::NoAnswer);
                 }
@@ -206,24 +209,27 @@ impl JitMaps {
         }
     }
 
-    fn take(&mut self, pid: u32, began_ns: u64, looked: Looked, now_ns: u64) {
+    fn take(&mut self, pid: u32, looked: Looked, now_ns: u64) {
         let Some(process) = self.processes.get_mut(&pid) else {
             return;
         };
         let Some(life) = process.lives.last_mut() else {
             return;
         };
-        if life.from_ns > began_ns {
+        if life.from_ns > looked.began_ns {
             // It became another program meanwhile, and nobody knows which of the two was seen.
             return;
         }
-        if life.started.is_some() && looked.started.is_none() {
-            // It is gone by now, and more was known of it while it lived.
-            return;
+        let mut refused = looked.refused;
+        if life.users.is_empty() {
+            life.users = looked.users;
+        } else if looked.users.is_empty() {
+            // It is gone by now, and what was refused while it lived was refused for a better reason.
+            refused.clear();
         }
         life.is_looked_at = true;
+        life.looked_ns = looked.began_ns;
         life.started = life.started.or(looked.started);
-        let mut refused = looked.refused;
         for map in looked.maps {
             if self.held >= MAX_HELD {
                 refused.push((map.kind, Refusal::TooMany));

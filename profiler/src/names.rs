@@ -267,13 +267,18 @@ impl Names {
             _ => Nameless::FileGone,
         };
         for (index, &offset) in read.offsets.iter().enumerate() {
-            let answer = match &read.found {
-                Some(found) => found.names[index]
-                    .as_ref()
-                    .map_err(|&miss| Nameless::of(miss)),
-                None => Err(without),
+            let (answer, function) = match &read.found {
+                Some(found) => {
+                    let (answer, function) = &found.names[index];
+                    (
+                        answer.as_ref().map_err(|&miss| Nameless::of(miss)),
+                        function.as_ref(),
+                    )
+                }
+                None => (Err(without), None),
             };
-            let named = place.name(profile, offset, answer);
+            let start = function.map_or(offset, |function| function.start);
+            let named = place.name(profile, offset, start, answer);
             self.user.insert((read.number, offset), named);
         }
     }
@@ -297,7 +302,7 @@ impl Names {
                     mapping: Some(profile.intern_mapping(mapping)),
                     text: None,
                 };
-                place.name(profile, address, Ok(symbol))
+                place.name(profile, address, address, Ok(symbol))
             },
         );
     }
@@ -322,7 +327,7 @@ impl Names {
         let answers = collected.kernel_code.resolve(&addresses);
         for (address, answer) in addresses.into_iter().zip(answers) {
             let answer = answer.as_ref().map_err(|&miss| Nameless::of(miss));
-            let named = place.name(profile, address, answer);
+            let named = place.name(profile, address, address, answer);
             self.kernel.insert(address, named);
         }
     }
@@ -404,15 +409,18 @@ struct Place {
 }
 
 impl Place {
+    /// The name of a place; `start` is where its function begins, as far as that is known, so that all
+    /// of a function without a name is shown as one.
     fn name(
         &self,
         profile: &mut Profile,
         address: u64,
+        start: u64,
         answer: Result<&Symbol, Nameless>,
     ) -> Named {
         let lines = match answer {
             Ok(symbol) => lines(profile, symbol),
-            Err(_) => vec![line_of(profile, &self.unnamed(address))],
+            Err(_) => vec![line_of(profile, &self.unnamed(start))],
         };
         let frame = profile.intern_frame(Frame {
             mapping: self.mapping,

@@ -35,6 +35,8 @@ struct Key {
 pub(crate) enum Links {
     /// They are followed, and lead no further than the root.
     Follow,
+    /// As [`Self::Follow`], but for one that the path itself ends in: that is what the path leads to.
+    FollowButLast,
     /// There is nothing behind them.
     Refuse,
 }
@@ -122,13 +124,14 @@ impl Root {
         let inside = path.strip_prefix("/").unwrap_or(path);
         let rules = libc::RESOLVE_IN_ROOT
             | match links {
-                Links::Follow => libc::RESOLVE_NO_MAGICLINKS,
+                Links::Follow | Links::FollowButLast => libc::RESOLVE_NO_MAGICLINKS,
                 Links::Refuse => libc::RESOLVE_NO_SYMLINKS,
             };
         // What the kernel knows already it tells without asking a file system. A path that a process
         // has just used is mostly of that kind.
         let cached = rules | libc::RESOLVE_CACHED;
-        match Handle::below(self.place.as_fd(), inside, cached, true) {
+        let follow = links != Links::FollowButLast;
+        match Handle::below(self.place.as_fd(), inside, cached, follow) {
             Ok(place) => Ok(place),
             Err(error) => match error.raw_os_error() {
                 Some(libc::EAGAIN) => {

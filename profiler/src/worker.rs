@@ -211,7 +211,7 @@ impl Workers {
             answer = self.ask(&job, &files);
         }
         let names = match answer {
-            Ok(Answer::Names(names)) if names.answers.len() == offsets.len() => names,
+            Ok(Answer::Names(names)) if is_for(&names, offsets) => names,
             Ok(_) => no_names(Miss::ReaderDied, offsets),
             Err(fate) => no_names(fate.into(), offsets),
         };
@@ -358,9 +358,14 @@ impl Drop for Slot<'_> {
     }
 }
 
+fn is_for(names: &Names, offsets: &[u64]) -> bool {
+    names.answers.len() == offsets.len() && names.functions.len() == offsets.len()
+}
+
 fn no_names(miss: Miss, offsets: &[u64]) -> Names {
     Names {
         answers: vec![Err(miss); offsets.len()],
+        functions: vec![None; offsets.len()],
         lacking: Vec::new(),
     }
 }

@@ -1,5 +1,6 @@
 //! From what blazesym returns to what this crate answers.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use blazesym::ErrorKind;
@@ -11,22 +12,28 @@ use crate::{Function, Miss, Symbol};
 /// One symbol or reason per offset or address.
 pub(crate) type Answers = Vec<Result<Symbol, Miss>>;
 
+/// A symbol, and the link-time addresses of what it names.
+pub(crate) type Extended = (Result<Symbol, Miss>, Option<Range<u64>>);
+
 /// Asks blazesym. An error that costs the batch becomes the answer for each of it.
-pub(crate) fn ask(symbolizer: &Symbolizer, source: &Source, input: Input<&[u64]>) -> Answers {
+pub(crate) fn ask(symbolizer: &Symbolizer, source: &Source, input: Input<&[u64]>) -> Vec<Extended> {
     let count = input.into_inner().len();
     // blazesym 0.2.7 panics on some damaged files. The symbolizer of a file is dropped after the
     // call, so that nothing sees what a panic left half done.
     let result = catch_unwind(AssertUnwindSafe(|| symbolizer.symbolize(source, input)));
     match result {
         Ok(Ok(symbolized)) => symbolized.into_iter().map(answer).collect(),
-        Ok(Err(error)) => vec![Err(batch_miss(error.kind())); count],
-        Err(_panic) => vec![Err(Miss::ParserPanicked); count],
+        Ok(Err(error)) => vec![(Err(batch_miss(error.kind())), None); count],
+        Err(_panic) => vec![(Err(Miss::ParserPanicked), None); count],
     }
 }
 
 /// Answers each distinct number once, in ascending order, and returns the answers in the order of
 /// `numbers`.
-pub(crate) fn each_once(numbers: &[u64], resolve: impl FnOnce(&[u64]) -> Answers) -> Answers {
+pub(crate) fn each_once<T: Clone>(
+    numbers: &[u64],
+    resolve: impl FnOnce(&[u64]) -> Vec<T>,
+) -> Vec<T> {
     let mut distinct = numbers.to_vec();
     distinct.sort_unstable();
     distinct.dedup();
@@ -37,13 +44,16 @@ pub(crate) fn each_once(numbers: &[u64], resolve: impl FnOnce(&[u64]) -> Answers
         .collect()
 }
 
-fn answer(symbolized: Symbolized<'_>) -> Result<Symbol, Miss> {
+fn answer(symbolized: Symbolized<'_>) -> Extended {
     match symbolized {
-        Symbolized::Sym(sym) if sym.name.is_empty() => Err(Miss::NotCovered),
-        Symbolized::Sym(sym) => Ok(Symbol {
-            functions: vec![Function::new(&sym.name, None)],
-        }),
-        Symbolized::Unknown(reason) => Err(miss(reason)),
+        Symbolized::Sym(sym) if sym.name.is_empty() => (Err(Miss::NotCovered), None),
+        Symbolized::Sym(sym) => {
+            let size = sym.size.and_then(|size| u64::try_from(size).ok());
+            let end = size.and_then(|size| sym.addr.checked_add(size));
+            let functions = vec![Function::new(&sym.name, None)];
+            (Ok(Symbol { functions }), end.map(|end| sym.addr..end))
+        }
+        Symbolized::Unknown(reason) => (Err(miss(reason)), None),
     }
 }
 

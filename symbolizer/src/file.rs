@@ -8,6 +8,7 @@
 //! is for the caller to find.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 
 use blazesym::symbolize::source::{Elf, Source};
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::answer::{Answers, ask, each_once};
 use crate::dwarf::{self, DwarfFiles};
 use crate::elf::Layout;
+use crate::frames;
 use crate::{Detail, Miss, Symbol};
 
 /// An ELF file, and the files that belong to it, all open.
@@ -77,6 +79,10 @@ impl<'f> Sources<'f> {
 pub struct Names {
     /// One for each offset, in their order.
     pub answers: Vec<Result<Symbol, Miss>>,
+    /// For each of them the offsets of the function in which it lies, as far as they are known: where it
+    /// has a symbol by that, and else by the file's call frame information. All of it has one name,
+    /// though not the same lines and inlined functions.
+    pub functions: Vec<Option<Range<u64>>>,
     /// Parts of the DWARF that lie in files which were not given. With them, lines and inlined
     /// functions are told of more places.
     pub lacking: Vec<SplitUnit>,
@@ -109,12 +115,13 @@ pub fn file(
         Err(miss) => {
             return Names {
                 answers: vec![Err(miss); offsets.len()],
+                functions: vec![None; offsets.len()],
                 lacking: Vec::new(),
             };
         }
     };
     let mut lacking = Vec::new();
-    let answers = each_once(offsets, |offsets| {
+    let found = each_once(offsets, |offsets| {
         let mut lookup = Lookup::new(&layout, offsets);
         if layout.has_symbols {
             lookup.names(sources.main, descriptors);
@@ -125,9 +132,16 @@ pub fn file(
         if let Some(files) = sources.dwarf(&layout, detail) {
             lacking = lookup.dwarf(files, detail, |index| detailed(offsets[index]));
         }
-        lookup.answers
+        lookup.frames(sources.main);
+        let functions = lookup.functions(offsets);
+        lookup.answers.into_iter().zip(functions).collect()
     });
-    Names { answers, lacking }
+    let (answers, functions) = found.into_iter().unzip();
+    Names {
+        answers,
+        functions,
+        lacking,
+    }
 }
 
 /// What is known of each offset so far.
@@ -135,6 +149,8 @@ struct Lookup {
     /// Link-time addresses; an offset that is not loaded has none.
     addresses: Vec<Option<u64>>,
     answers: Answers,
+    /// The link-time addresses of their functions.
+    extents: Vec<Option<Range<u64>>>,
 }
 
 impl Lookup {
@@ -152,7 +168,11 @@ impl Lookup {
             .iter()
             .map(|address| Err(address.map_or(Miss::InvalidOffset, |_| unknown)))
             .collect();
-        Lookup { addresses, answers }
+        Lookup {
+            extents: vec![None; addresses.len()],
+            addresses,
+            answers,
+        }
     }
 
     /// Looks up what has no name yet in the symbol table of `source`. Each call has its own
@@ -174,9 +194,35 @@ impl Lookup {
             &Source::Elf(elf),
             Input::VirtOffset(&addresses),
         );
-        for (index, answer) in indices.into_iter().zip(answers) {
+        for (index, (answer, extent)) in indices.into_iter().zip(answers) {
             merge(&mut self.answers[index], answer);
+            self.extents[index] = extent;
         }
+    }
+
+    /// Finds the functions of what has no name.
+    fn frames(&mut self, source: &File) {
+        let (indices, addresses) = self.wanted(|index| self.answers[index].is_err());
+        if addresses.is_empty() {
+            return;
+        }
+        let functions = frames::functions_at(source, &addresses);
+        for (index, function) in indices.into_iter().zip(functions) {
+            self.extents[index] = function;
+        }
+    }
+
+    /// Extents as offsets in the file: as far from those that were asked for as in memory.
+    fn functions(&self, offsets: &[u64]) -> Vec<Option<Range<u64>>> {
+        let places = offsets.iter().zip(&self.addresses).zip(&self.extents);
+        let function =
+            |((&offset, address), extent): ((&u64, &Option<u64>), &Option<Range<u64>>)| {
+                let (address, extent) = ((*address)?, extent.as_ref()?);
+                let start = offset.checked_sub(address.checked_sub(extent.start)?)?;
+                let end = offset.checked_add(extent.end.checked_sub(address)?)?;
+                (offset < end).then_some(start..end)
+            };
+        places.map(function).collect()
     }
 
     /// Looks up in DWARF what has no name yet, and what is `detailed` if lines or inlined functions

@@ -20,6 +20,7 @@ mod describe;
 mod dwarf;
 mod elf;
 mod file;
+mod frames;
 mod jit;
 mod jitdump;
 mod kernel;

@@ -71,6 +71,26 @@ fn stripped() {
     }
 }
 
+/// A function's extent is that of its symbol, and in a stripped file that of its call frame information.
+#[test]
+fn functions_have_extents() {
+    let directory = tempdir().unwrap();
+    let path = compile(&directory, "cc", PROGRAM, &[]);
+    let (leaf, main) = (offset_of(&path, "leaf"), offset_of(&path, "main"));
+    let functions = || {
+        let file = File::open(&path).unwrap();
+        let sources = Sources::alone(&file);
+        let offsets = [main + 2, leaf, 0];
+        symbolizer::file(sources, "/proc/self/fd", &offsets, NONE, |_| true).functions
+    };
+    let named = functions();
+    assert_eq!(named[0].as_ref().unwrap().start, main);
+    assert_eq!(named[1].as_ref().unwrap().start, leaf);
+    assert_eq!(named[2], None);
+    run(&format!("strip {}", path.display()));
+    assert_eq!(functions(), named);
+}
+
 /// With `-g` and lines asked for, the function's first byte is on the line that opens it.
 #[test]
 fn lines() {

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tests::{Mounts, Pprof, Run, Workload, alone, require_root, timesink};
+use tests::{Mounts, Pprof, Run, Workload, alone, record, require_root, timesink};
 
 /// A user whose file systems root may not read.
 const NOBODY: u32 = 65534;
@@ -229,4 +229,29 @@ fn a_command_that_is_served_is_recorded() {
     let folded = tests::Folded::parse(&fs::read_to_string(&output).unwrap());
     let work = folded.filter(|stack| stack.has("alpha_work")).total();
     assert!(work > 100, "{work}: {}", run.stderr);
+}
+
+/// A JIT's perf map would lie on a file system whose server does not answer: the map is refused, and
+/// nothing waits for it.
+#[test]
+fn a_map_that_is_served_is_refused() {
+    if !require_root() {
+        return;
+    }
+    let _alone = alone();
+    let served = served(ROOT);
+    let jit = Workload::compile("jit");
+    // The program is opened before its folder is out of sight, and is itself to find nothing there.
+    let script = format!(
+        "unset LD_LIBRARY_PATH; exec 9<{}; mount --bind {} /tmp && kill -USR1 {} && cd / && exec /proc/self/fd/9 none 500",
+        jit.path(),
+        served.path.parent().unwrap().display(),
+        served.server.pid()
+    );
+    let recorded = record(&["-F", "499"], &["unshare", "-m", "sh", "-c", &script]);
+    let stderr = &recorded.run.stderr;
+    let reason = "is not used: it lies on a file system of a user's program (FUSE)";
+    assert!(stderr.contains(reason), "{stderr}");
+    let run = recorded.folded().filter(|stack| stack.has("run"));
+    assert!(run.total() > 100, "{stderr}");
 }

@@ -15,6 +15,15 @@ use tests::{JitRun, Recorded, Workload, alone, record, record_by_release, requir
 
 /// Whose processes are hostile.
 const NOBODY: &str = "65534";
+/// What runs a command as theirs.
+const AS_NOBODY: [&str; 6] = [
+    "setpriv",
+    "--reuid",
+    NOBODY,
+    "--regid",
+    NOBODY,
+    "--clear-groups",
+];
 /// What stands in the file that only root can read: a line that covers all code.
 const SECRET: &str = "0 7fffffffffff leaked_secret\n";
 
@@ -53,8 +62,7 @@ impl Hostile {
 
     /// As [`Self::record`], by a command that goes before.
     fn record_behind(&self, before: &[&str], jit: &str, prepare: &str) -> JitRun {
-        let ids = ["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"];
-        let command = [before, &["setpriv"], &ids, &[jit, "none", "800"]].concat();
+        let command = [before, &AS_NOBODY, &[jit, "none", "800"]].concat();
         let run = JitRun::record_by(self.recorder, &[], prepare, &command);
         let folded = run.recorded.folded().of_process("jit");
         assert!(
@@ -185,8 +193,24 @@ fn a_file_system_without_answers_is_given_up() {
     assert!(silenced.total() > 500 && listed.total() > 500, "{folded:?}");
     assert!(JitRun::named(&silenced) < 0.2, "{silenced:?}");
     let stderr = &run.recorded.run.stderr;
-    let finding = "is not used: it could not be looked at within a second";
+    let finding = "is not used: it lies on a file system of a user's program (FUSE)";
     assert!(stderr.contains(finding), "{stderr}");
+}
+
+/// A map that its process writes at its very end, as Java does with `-XX:+DumpPerfMapAtExit`, is judged
+/// by whose the process was while it lived.
+#[test]
+fn a_map_may_be_written_at_the_end() {
+    if !require_root() {
+        return;
+    }
+    let _alone = alone();
+    let hostile = Hostile::new();
+    let late = [&AS_NOBODY[..], &[hostile.jit.path(), "late", "1500"]].concat();
+    let run = JitRun::record(&[], "", &late);
+    let folded = run.recorded.folded().of_process("jit");
+    assert!(folded.share("script:all") > 0.8, "{folded:?}");
+    assert!(JitRun::named(&folded) >= 0.999, "{folded:?}");
 }
 
 /// Lines that other JITs write, or that make no sense, cost no good line.

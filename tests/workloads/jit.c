@@ -3,7 +3,8 @@
  * MS of CPU time; the last of each round lies elsewhere. FORM says what it writes of that: `dump` a
  * jitdump in the folder where it runs, `list` a perf map in /tmp, `none` nothing. `map` is as `list`, but
  * since a perf map has no times, each function waits for longer than the recorder takes to look at the
- * map again. `forked` is as `list`, and a child goes on with the code that is there. At the end it prints
+ * map again. `forked` is as `list`, and a child goes on with the code that is there.
+ * `late` writes one line for all of it at its end. At the end it prints
  * each function's CPU time in ns, or becomes another program. */
 #include "common.h"
 #include <fcntl.h>
@@ -164,6 +165,11 @@ int main(int argc, char **argv)
             _exit(0);
         }
         waitpid(child, NULL, 0);
+    }
+    if (is(form, "late")) {
+        map = fopen(name, "w");
+        fprintf(map, "%lx 1000 script:all\n", (unsigned long)memory);
+        fclose(map);
     }
     if (argc > 3) {
         execv(argv[3], argv + 3);

@@ -1,12 +1,12 @@
 //! A look at a process: where its JIT's maps are, as far as they can be trusted.
 //!
-//! It is taken on a thread of its own. A path may lead to a file system that never answers, and then
-//! only that look is lost.
+//! It is taken on a thread of its own: a file system may take its time, and then only that look is lost.
+//! One that may never answer is not asked, since who waits for it cannot be ended (`roots`).
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::Read,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -14,6 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::open::{Lookup, Refusal, open};
+use crate::{clock::monotonic_ns, roots::Root};
 
 /// How much is read of a file in `/proc`: 64,000 mappings have some 8 MB.
 const MAX_PROC_BYTES: u64 = 16 << 20;
@@ -55,25 +56,49 @@ pub(super) struct Map {
 /// What a look found.
 #[derive(Debug, Default)]
 pub(super) struct Looked {
+    /// When it began, on the monotonic clock.
+    pub(super) began_ns: u64,
     /// When the process started, in ticks since boot; `None` where it was gone.
     pub(super) started: Option<u64>,
+    /// Whose it is; empty where it was gone.
+    pub(super) users: Vec<u32>,
     pub(super) maps: Vec<Map>,
     pub(super) refused: Vec<(Kind, Refusal)>,
 }
 
-/// Looks at a process. `dump` is where it was told to have mapped a jitdump, and `since` the
-/// recording's beginning.
-pub(super) fn look(pid: u32, dump: Option<&Path>, since: SystemTime) -> Looked {
+/// What is known of a process before it is looked at.
+#[derive(Debug)]
+pub(super) struct Before {
+    pub(super) pid: u32,
+    /// Where it was told to have mapped a jitdump.
+    pub(super) dump: Option<PathBuf>,
+    /// Whose it was at an earlier look.
+    pub(super) users: Vec<u32>,
+    /// When the recording began.
+    pub(super) since: SystemTime,
+}
+
+/// Looks at a process.
+pub(super) fn look(before: &Before) -> Looked {
+    let pid = before.pid;
+    let began_ns = monotonic_ns();
     let started = started(pid);
     let looked = match started.and_then(|ticks| Process::of(pid, ticks)) {
-        Some(process) => process.look(dump),
-        None => look_for_gone(pid, dump, since),
+        Some(process) => process.look(before.dump.as_deref()),
+        None => look_for_gone(before),
     };
     // Another process may have come to the number between two lines of this.
     if started != self::started(pid) {
-        return Looked::default();
+        return Looked {
+            began_ns,
+            ..Looked::default()
+        };
     }
-    Looked { started, ..looked }
+    Looked {
+        began_ns,
+        started,
+        ..looked
+    }
 }
 
 impl Looked {
@@ -99,7 +124,7 @@ struct Process {
     /// What it calls itself, in its own pid namespace.
     inner_pid: u32,
     users: Vec<u32>,
-    root: File,
+    root: Root,
     began: Option<SystemTime>,
 }
 
@@ -115,13 +140,16 @@ impl Process {
             pid,
             inner_pid: numbers("NSpid:").last().copied().unwrap_or(pid),
             users: Some(numbers("Uid:")).filter(|users| !users.is_empty())?,
-            root: folder(&format!("/proc/{pid}/root"))?,
+            root: Root::of(pid).ok()?,
             began: began(ticks),
         })
     }
 
     fn look(&self, dump: Option<&Path>) -> Looked {
-        let mut looked = Looked::default();
+        let mut looked = Looked {
+            users: self.users.clone(),
+            ..Looked::default()
+        };
         self.find_perf_map(&mut looked);
         self.find_dump(&mut looked, dump);
         looked
@@ -140,7 +168,7 @@ impl Process {
         }
         let refused = std::mem::take(&mut looked.refused);
         let outer = perf_map_path(self.pid);
-        if let Some(root) = folder("/") {
+        if let Ok(root) = Root::own() {
             let owners = [&self.users[..], &[ROOT]].concat();
             looked.take(Kind::PerfMap, &outer, self.open(&root, &outer, &owners));
         }
@@ -149,7 +177,7 @@ impl Process {
         }
     }
 
-    fn open(&self, root: &File, path: &Path, owners: &[u32]) -> Result<Option<File>, Refusal> {
+    fn open(&self, root: &Root, path: &Path, owners: &[u32]) -> Result<Option<File>, Refusal> {
         let opened = open(Lookup::Within(root), path, owners)?;
         match opened {
             Some(file) if is_older(&file, self.began) => Err(Refusal::Stale),
@@ -164,7 +192,7 @@ impl Process {
         for line in maps.lines() {
             if let Some((range, path)) = marker(line, &name) {
                 let link = PathBuf::from(format!("/proc/{}/map_files/{range}", self.pid));
-                let opened = open(Lookup::Link, &link, &self.users);
+                let opened = open(Lookup::Link(self.pid), &link, &self.users);
                 looked.take(Kind::Jitdump, Path::new(path), opened);
                 return;
             }
@@ -177,23 +205,27 @@ impl Process {
     }
 }
 
-/// Nobody knows whose the maps of a process that is gone should be, so only those of root are taken,
-/// which nobody else can have written, and only those that were written during the recording.
-fn look_for_gone(pid: u32, dump: Option<&Path>, since: SystemTime) -> Looked {
+/// Of a process that is gone, in the machine's own folders. Where it was not looked at before, nobody
+/// knows whose its maps should be, so only those of root are taken, which nobody else can have written.
+/// They were written during the recording, some of them at the very end of the process.
+fn look_for_gone(before: &Before) -> Looked {
     let mut looked = Looked::default();
-    let Some(root) = folder("/") else {
+    let Ok(root) = Root::own() else {
         return looked;
     };
+    let owners = [&before.users[..], &[ROOT]].concat();
     let mut find = |kind: Kind, path: &Path| {
-        let opened = match open(Lookup::Within(&root), path, &[ROOT]) {
-            Ok(Some(file)) if is_older(&file, Some(since)) => Err(Refusal::Stale),
-            Err(Refusal::ForeignOwner) => Err(Refusal::Ownerless),
+        let opened = match open(Lookup::Within(&root), path, &owners) {
+            Ok(Some(file)) if is_older(&file, Some(before.since)) => Err(Refusal::Stale),
+            Err(Refusal::ForeignOwner) if before.users.is_empty() => Err(Refusal::Ownerless),
             opened => opened,
         };
         looked.take(kind, path, opened);
     };
-    find(Kind::PerfMap, &perf_map_path(pid));
-    if let Some(path) = dump.filter(|path| path.ends_with(dump_name(pid))) {
+    find(Kind::PerfMap, &perf_map_path(before.pid));
+    if let Some(path) = &before.dump
+        && path.ends_with(dump_name(before.pid))
+    {
         find(Kind::Jitdump, path);
     }
     looked
@@ -240,14 +272,6 @@ fn is_older(file: &File, moment: Option<SystemTime>) -> bool {
         (Ok(modified), Some(moment)) => modified + SLACK < moment,
         _ => false,
     }
-}
-
-fn folder(path: &str) -> Option<File> {
-    let mut options = OpenOptions::new();
-    options
-        .read(true)
-        .custom_flags(libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC);
-    options.open(path).ok()
 }
 
 fn read(path: &str) -> Option<String> {

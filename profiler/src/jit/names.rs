@@ -1,4 +1,7 @@
 //! What the code of JITs was called, by process, address and time.
+//!
+//! That is the question for every frame in memory without a file. What reads the structures of an
+//! interpreter would answer the same one, and stand beside this in [`crate::names::Names`].
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -131,11 +134,11 @@ impl<Place> LifeNames<Place> {
         Self {
             from_ns: life.from_ns,
             maps,
-            without: match (life.refused, life.started) {
-                (Some(Refusal::Ownerless), _) => Unlisted::Gone,
-                (Some(_), _) => Unlisted::Refused,
-                (None, None) if life.is_looked_at => Unlisted::Gone,
-                (None, _) => Unlisted::NoMap,
+            without: match life.refused {
+                Some(Refusal::Ownerless) => Unlisted::Gone,
+                Some(_) => Unlisted::Refused,
+                None if life.is_looked_at && life.users.is_empty() => Unlisted::Gone,
+                None => Unlisted::NoMap,
             },
         }
     }

@@ -2,21 +2,20 @@
 //! is opened that blocks or has effects, and what comes back belongs to the target.
 
 use std::{
-    ffi::CString,
     fs::{File, OpenOptions},
     io,
     os::{
-        fd::{AsRawFd, FromRawFd},
-        unix::{
-            ffi::OsStrExt,
-            fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
-        },
+        fd::AsRawFd,
+        unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     },
     path::Path,
 };
 
-/// `FUSE_SUPER_MAGIC` of `linux/magic.h`.
-const FUSE: u32 = 0x6573_5546;
+use crate::{
+    handle::Handle,
+    mounts::Mounts,
+    roots::{Absent, Links, Root},
+};
 
 /// Why a file that is there is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -52,7 +51,7 @@ pub enum Refusal {
     #[error("it cannot be opened")]
     Unreadable,
     /// Descriptors have a bound.
-    #[error("too many maps are held open already")]
+    #[error("too many were found before it")]
     TooMany,
     /// By another program, to which the process turned.
     #[error("it was overwritten by another program of the process")]
@@ -66,9 +65,9 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Lookup<'a> {
     /// Below a root of a process, with links that stay in it.
-    Within(&'a File),
-    /// By a link of `/proc` that leads to the very file.
-    Link,
+    Within(&'a Root),
+    /// By a link of `/proc` for a process, that leads to the very file.
+    Link(u32),
 }
 
 /// Opens a file for reading; `None` where there is none. `owners` are the users to whom it may belong.
@@ -77,22 +76,29 @@ pub(super) fn open(
     path: &Path,
     owners: &[u32],
 ) -> Result<Option<File>, Refusal> {
-    let handle = match lookup {
-        Lookup::Within(root) => open_within(root, path),
-        Lookup::Link => OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_PATH | libc::O_CLOEXEC)
-            .open(path),
+    let place = match lookup {
+        Lookup::Within(root) => match root.place(path, Links::FollowButLast) {
+            Ok(place) => place,
+            Err(Absent::Nothing) => return Ok(None),
+            Err(Absent::Link) => return Err(Refusal::Unreadable),
+            Err(Absent::Silent) => return Err(Refusal::UserFileSystem),
+        },
+        Lookup::Link(_) => match Handle::of(path) {
+            Ok(place) => place,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(_) => return Err(Refusal::Unreadable),
+        },
     };
-    let handle = match handle {
-        Ok(handle) => handle,
-        Err(error) => {
-            return match error.raw_os_error() {
-                Some(libc::ENOENT | libc::ENOTDIR) => Ok(None),
-                _ => Err(Refusal::Unreadable),
-            };
-        }
+    // To ask a file system for more, it must be one that answers.
+    let look = place.look().map_err(|_error| Refusal::Unreadable)?;
+    let answers = match lookup {
+        Lookup::Within(root) => root.answers(look.mount),
+        Lookup::Link(pid) => Mounts::of_process(pid).answers(look.mount),
     };
+    if !answers {
+        return Err(Refusal::UserFileSystem);
+    }
+    let handle = File::from(place.into_descriptor());
     judge(&handle, owners)?;
     // The very file that was judged, whatever has become of its path.
     let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
@@ -104,9 +110,6 @@ pub(super) fn open(
 }
 
 fn judge(handle: &File, owners: &[u32]) -> Result<(), Refusal> {
-    if file_system(handle) == Some(FUSE) {
-        return Err(Refusal::UserFileSystem);
-    }
     let data = handle.metadata().map_err(|_error| Refusal::Unreadable)?;
     let kind = data.file_type();
     if kind.is_symlink() {
@@ -123,39 +126,5 @@ fn judge(handle: &File, owners: &[u32]) -> Result<(), Refusal> {
         Err(Refusal::HardLink)
     } else {
         Ok(())
-    }
-}
-
-/// The kind of file system that a file is on.
-fn file_system(handle: &File) -> Option<u32> {
-    // SAFETY: the call fills the struct that it is given.
-    unsafe {
-        let mut answer: libc::statfs = std::mem::zeroed();
-        (libc::fstatfs(handle.as_raw_fd(), &raw mut answer) == 0).then_some(answer.f_type as u32)
-    }
-}
-
-/// `openat2`: the last component is never followed, the others not out of `root`.
-fn open_within(root: &File, path: &Path) -> io::Result<File> {
-    let path = path.strip_prefix("/").unwrap_or(path);
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: the struct is plain numbers.
-    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
-    how.flags = (libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC) as u64;
-    how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
-    // SAFETY: the path is a C string and the struct has the size that is given.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_openat2,
-            root.as_raw_fd(),
-            path.as_ptr(),
-            &raw const how,
-            size_of::<libc::open_how>(),
-        )
-    };
-    match i32::try_from(fd) {
-        // SAFETY: the kernel has just given this descriptor to us alone.
-        Ok(fd) if fd >= 0 => Ok(unsafe { File::from_raw_fd(fd) }),
-        _ => Err(io::Error::last_os_error()),
     }
 }

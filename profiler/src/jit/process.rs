@@ -39,9 +39,13 @@ pub(super) struct Held {
 pub(super) struct Life {
     pub(super) from_ns: u64,
     pub(super) started: Option<u64>,
+    /// Whose it is, once it was looked at.
+    pub(super) users: Vec<u32>,
     pub(super) maps: Vec<Held>,
     pub(super) refused: Option<Refusal>,
     pub(super) is_looked_at: bool,
+    /// When the last look at it began.
+    pub(super) looked_ns: u64,
 }
 
 /// A process by its number.
@@ -57,6 +61,20 @@ pub(super) struct Process {
 impl Process {
     /// Begins a new life. One that had many has no names from then on.
     pub(super) fn begin(&mut self, at_ns: u64) {
+        if self.lives.len() < MAX_LIVES
+            && let Some(last) = self.lives.last_mut()
+            && last.is_looked_at
+            && last.looked_ns > at_ns
+        {
+            // It was told late, and what was seen is the new life's.
+            let from_ns = std::mem::replace(&mut last.from_ns, at_ns);
+            let before = Life {
+                from_ns,
+                ..Life::default()
+            };
+            self.lives.insert(self.lives.len() - 1, before);
+            return;
+        }
         for held in self.lives.iter_mut().flat_map(|life| &mut life.maps) {
             held.last_byte = held.last_byte.or_else(|| length(&held.file));
         }
@@ -155,4 +173,46 @@ impl Held {
 
 fn length(file: &File) -> Option<u64> {
     Some(file.metadata().ok()?.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was seen after a process became another program is that program's, also where the look comes
+    /// to be known before the change.
+    #[test]
+    fn a_look_belongs_to_the_life_in_which_it_began() {
+        let map = || Map {
+            kind: Kind::PerfMap,
+            path: PathBuf::from("/tmp/perf-1.map"),
+            file: tempfile::tempfile().unwrap(),
+        };
+        for (looked_ns, has_maps) in [(400, [true, false]), (600, [false, true])] {
+            let mut process = Process {
+                lives: vec![Life::default()],
+                ..Process::default()
+            };
+            assert!(process.hold(map(), 700));
+            process.lives[0].is_looked_at = true;
+            process.lives[0].looked_ns = looked_ns;
+            process.begin(500);
+            let lives = process.lives.iter();
+            let found: Vec<_> = lives
+                .map(|life| (life.from_ns, !life.maps.is_empty()))
+                .collect();
+            assert_eq!(found, [(0, has_maps[0]), (500, has_maps[1])]);
+        }
+    }
+
+    /// A process that becomes one program after the other has names for so many of them.
+    #[test]
+    fn lives_are_bounded() {
+        let mut process = Process::default();
+        for at_ns in 0..1000 {
+            process.begin(at_ns);
+        }
+        assert_eq!(process.lives.len(), MAX_LIVES);
+        assert!(process.lives.iter().all(|life| life.maps.is_empty()));
+    }
 }

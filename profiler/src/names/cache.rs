@@ -6,19 +6,20 @@
 //! names are for that very file alone, which its place, its number and its last change tell.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs::File,
+    ops::Range,
     os::unix::fs::MetadataExt,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use serde::{Deserialize, Serialize};
-use symbolizer::{Detail, Function, Miss, SourceLine, Symbol};
+use symbolizer::{Detail, Function, Miss, Names, SourceLine, Symbol};
 
 use crate::cache::{Folder, folder_of, hex, seal, unseal};
 
 /// Rises with every change of the layout or of what names are.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Smaller files are read as fast.
 const MIN_FILE_BYTES: u64 = 1 << 20;
 /// What all names may take together; the oldest make room.
@@ -27,6 +28,8 @@ const MAX_FOLDER_BYTES: u64 = 256 << 20;
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
 type Answer = Result<Symbol, Miss>;
+/// An answer, and the function in which its place lies.
+pub(super) type Located = (Answer, Option<Range<u64>>);
 
 /// The names of all files, and how much they helped.
 #[derive(Debug)]
@@ -73,44 +76,58 @@ impl Cache {
         key: Option<&Key>,
         offsets: &[u64],
         wanted: impl Fn(u64) -> Detail,
-        look_up: impl FnOnce(&[u64]) -> (Vec<Answer>, Detail),
-    ) -> Vec<Answer> {
+        look_up: impl FnOnce(&[u64]) -> (Names, Detail),
+    ) -> Vec<Located> {
         let mut stored = key.and_then(|key| self.load(key)).unwrap_or_default();
-        let is_unknown = |offset: &u64| {
-            let known = stored.get(offset);
-            !known.is_some_and(|known| covers(known.detail, wanted(*offset)))
-        };
+        let is_unknown = |offset: &u64| stored.get(*offset, wanted(*offset)).is_none();
         let unknown: Vec<u64> = offsets.iter().copied().filter(is_unknown).collect();
         let found = offsets.len() - unknown.len();
         self.counts.found.fetch_add(found as u64, Ordering::Relaxed);
         if !unknown.is_empty() {
             let count = unknown.len() as u64;
             self.counts.looked_up.fetch_add(count, Ordering::Relaxed);
-            let (answers, detail) = look_up(&unknown);
-            for (&offset, answer) in unknown.iter().zip(answers) {
+            let (names, detail) = look_up(&unknown);
+            let found = names.answers.into_iter().zip(names.functions);
+            for (&offset, (answer, function)) in unknown.iter().zip(found) {
                 let detail = both(wanted(offset), detail);
-                stored.insert(offset, Known { detail, answer });
+                stored.add(
+                    offset,
+                    Known {
+                        detail,
+                        answer,
+                        function,
+                    },
+                );
             }
             if let Some(key) = key {
                 self.store(key, &stored);
             }
         }
-        let answer = |offset: &u64| {
-            let known = stored.get(offset).map(|known| known.answer.clone());
-            let answer = known.unwrap_or(Err(Miss::ReaderDied));
-            answer.map(|symbol| reduced(symbol, wanted(*offset)))
+        let located = |&offset: &u64| {
+            let wanted = wanted(offset);
+            // Where the detail was not to be had, there is what there is.
+            let known = stored
+                .get(offset, wanted)
+                .or_else(|| stored.places.get(&offset));
+            known.map_or((Err(Miss::ReaderDied), None), |known| {
+                let answer = known.answer.clone();
+                (
+                    answer.map(|symbol| reduced(symbol, wanted)),
+                    known.function.clone(),
+                )
+            })
         };
-        offsets.iter().map(answer).collect()
+        offsets.iter().map(located).collect()
     }
 
-    fn load(&self, key: &Key) -> Option<HashMap<u64, Known>> {
+    fn load(&self, key: &Key) -> Option<Places> {
         let bytes = self.folder.load(&key.name)?;
         let stored: Stored = postcard::from_bytes(unseal(VERSION, &bytes)?).ok()?;
         (stored.rests_on == key.rests_on).then(|| stored.known())?
     }
 
     /// Without a cache, the next recording looks the names up again.
-    fn store(&self, key: &Key, known: &HashMap<u64, Known>) {
+    fn store(&self, key: &Key, known: &Places) {
         let stored = Stored::of(key, known);
         if let Ok(bytes) = postcard::to_stdvec(&stored) {
             let _unstored = self.folder.store(&key.name, &seal(VERSION, bytes));
@@ -168,6 +185,40 @@ struct Known {
     /// What was looked up beside the name.
     detail: Detail,
     answer: Answer,
+    /// The function, all of which has this name.
+    function: Option<Range<u64>>,
+}
+
+/// What is known of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Places {
+    places: HashMap<u64, Known>,
+    /// A place in each function, by where the function begins.
+    functions: BTreeMap<u64, u64>,
+}
+
+impl Places {
+    fn add(&mut self, offset: u64, known: Known) {
+        if let Some(function) = &known.function {
+            self.functions.insert(function.start, offset);
+        }
+        self.places.insert(offset, known);
+    }
+
+    /// What is known of a place, or of another one in its function where the name is all that is wanted.
+    fn get(&self, offset: u64, wanted: Detail) -> Option<&Known> {
+        let here = self.places.get(&offset);
+        if here.is_some_and(|known| covers(known.detail, wanted)) {
+            return here;
+        }
+        let (_, place) = self.functions.range(..=offset).next_back()?;
+        let known = self.places.get(place)?;
+        let is_in = known
+            .function
+            .as_ref()
+            .is_some_and(|function| function.contains(&offset));
+        (is_in && wanted == Detail::default()).then_some(known)
+    }
 }
 
 /// As it is written: each text and each symbol once.
@@ -176,7 +227,15 @@ struct Stored {
     rests_on: Vec<u64>,
     texts: Vec<String>,
     symbols: Vec<Vec<StoredFunction>>,
-    places: Vec<(u64, Detail, Result<u32, Miss>)>,
+    places: Vec<StoredPlace>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct StoredPlace {
+    offset: u64,
+    detail: Detail,
+    answer: Result<u32, Miss>,
+    function: Option<Range<u64>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -187,15 +246,15 @@ struct StoredFunction {
 }
 
 impl Stored {
-    fn of(key: &Key, known: &HashMap<u64, Known>) -> Self {
+    fn of(key: &Key, known: &Places) -> Self {
         let mut stored = Stored {
             rests_on: key.rests_on.clone(),
             ..Self::default()
         };
         let mut texts = HashMap::new();
         let mut symbols = HashMap::new();
-        for (&offset, Known { detail, answer }) in known {
-            let answer = match answer {
+        for (&offset, known) in &known.places {
+            let answer = match &known.answer {
                 Ok(symbol) => {
                     let functions = symbol.functions.iter();
                     let functions: Vec<_> = functions
@@ -209,7 +268,12 @@ impl Stored {
                 }
                 Err(_) => continue,
             };
-            stored.places.push((offset, *detail, answer));
+            stored.places.push(StoredPlace {
+                offset,
+                detail: known.detail,
+                answer,
+                function: known.function.clone(),
+            });
         }
         stored
     }
@@ -231,7 +295,7 @@ impl Stored {
     }
 
     /// `None` where a number names nothing.
-    fn known(&self) -> Option<HashMap<u64, Known>> {
+    fn known(&self) -> Option<Places> {
         let text = |number: u32| self.texts.get(number as usize).cloned();
         let function = |stored: &StoredFunction| {
             let source = match stored.source {
@@ -252,14 +316,23 @@ impl Stored {
             let functions: Vec<_> = functions.collect::<Option<_>>()?;
             (!functions.is_empty()).then_some(Symbol { functions })
         };
-        let place = |&(offset, detail, answer): &(u64, Detail, Result<u32, Miss>)| {
-            let answer = match answer {
+        let mut known = Places::default();
+        for place in &self.places {
+            let answer = match place.answer {
                 Ok(number) => Ok(symbol(number)?),
                 Err(miss) => Err(miss),
             };
-            Some((offset, Known { detail, answer }))
-        };
-        self.places.iter().map(place).collect()
+            let (detail, function) = (place.detail, place.function.clone());
+            known.add(
+                place.offset,
+                Known {
+                    detail,
+                    answer,
+                    function,
+                },
+            );
+        }
+        Some(known)
     }
 }
 
@@ -343,8 +416,20 @@ mod tests {
     }
 
     fn ask(cache: &Cache, key: &Key, wanted: Detail, answer: Answer) -> Answer {
-        let mut answers = cache.names(Some(key), &[5], |_| wanted, |_| (vec![answer], ALL));
-        answers.remove(0)
+        ask_at(5, cache, key, wanted, answer)
+    }
+
+    /// Asks for a place in the function from 4 to 8.
+    fn ask_at(offset: u64, cache: &Cache, key: &Key, wanted: Detail, answer: Answer) -> Answer {
+        let names = Names {
+            answers: vec![answer],
+            functions: vec![Some(4..8)],
+            lacking: Vec::new(),
+        };
+        let mut found = cache.names(Some(key), &[offset], |_| wanted, |_| (names, ALL));
+        let (answer, function) = found.remove(0);
+        assert_eq!(function, Some(4..8));
+        answer
     }
 
     /// What was looked up is found again, with no more detail than is wanted, and what rested on
@@ -383,6 +468,23 @@ mod tests {
         let gone = Err(Miss::TimedOut);
         assert_eq!(ask(&cache, &key(7), ALL, gone.clone()), gone);
         assert_eq!(ask(&cache, &key(7), ALL, Ok(symbol())), Ok(symbol()));
+    }
+
+    /// The name of one place is that of all of its function, and its inlined functions are not.
+    #[test]
+    fn a_function_has_one_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(&folder);
+        ask(&cache, &key(7), ALL, Ok(symbol())).unwrap();
+        let other: Answer = Err(Miss::NotCovered);
+        for offset in [4, 7] {
+            let name = ask_at(offset, &cache, &key(7), NAMES, other.clone()).unwrap();
+            assert_eq!(name.functions[0].name, "outer");
+        }
+        assert_eq!(ask_at(6, &cache, &key(7), ALL, other.clone()), other);
+        let names = Names::default();
+        let beyond = cache.names(Some(&key(7)), &[8], |_| NAMES, |_| (names, ALL));
+        assert_eq!(beyond, [(Err(Miss::ReaderDied), None)]);
     }
 
     /// A file cut short or with a changed bit is as good as none, whatever its checksum says.

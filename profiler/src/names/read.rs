@@ -10,11 +10,11 @@ use std::{
 };
 
 use abi::{records::file, samples::StackHash};
-use symbolizer::{Detail, Miss, Names, Sources, SplitUnit, Symbol};
+use symbolizer::{Detail, Names, Sources, SplitUnit};
 
 use super::{
     Means,
-    cache::{Cache, Key},
+    cache::{Cache, Key, Located},
 };
 use crate::{
     collected::Collected,
@@ -54,7 +54,7 @@ pub(super) struct Read {
 #[derive(Debug)]
 pub(super) struct Found {
     /// One for each offset.
-    pub(super) names: Vec<Result<Symbol, Miss>>,
+    pub(super) names: Vec<Located>,
     pub(super) build_id: Option<Vec<u8>>,
     pub(super) size_bytes: u64,
     /// Debug files that were there and are not used.
@@ -126,12 +126,12 @@ fn read(file: &File, asked: &Asked, files: &Files, means: &Means<'_>, cache: &Ca
             refused = found.refused;
             let others = [sources.debug, sources.supplementary, sources.package];
             let key = Key::of(file, build_id.as_deref(), &others);
+            let has_dwarf = description.has_dwarf || found.debug.is_some();
             let wanted = |offset| match asked.detailed.binary_search(&offset) {
-                Ok(_) => means.detail,
-                Err(_) => Detail::default(),
+                Ok(_) if has_dwarf => means.detail,
+                _ => Detail::default(),
             };
             cache.names(key.as_ref(), &asked.offsets, wanted, |unknown| {
-                let has_dwarf = description.has_dwarf || found.debug.is_some();
                 let parts = if has_dwarf {
                     parts(unknown)
                 } else {
@@ -149,10 +149,10 @@ fn read(file: &File, asked: &Asked, files: &Files, means: &Means<'_>, cache: &Ca
                 // The next time there may be what lacks.
                 let is_whole = names.lacking.is_empty();
                 let detail = if is_whole { detail } else { Detail::default() };
-                (names.answers, detail)
+                (names, detail)
             })
         }
-        Err(miss) => vec![Err(*miss); asked.offsets.len()],
+        Err(miss) => vec![(Err(*miss), None); asked.offsets.len()],
     };
     Found {
         names,
@@ -187,6 +187,7 @@ fn in_parts(
         for other in others {
             let (more, its_detail) = other.join().expect("a lookup does not panic");
             all.answers.extend(more.answers);
+            all.functions.extend(more.functions);
             all.lacking.extend(more.lacking);
             if its_detail != means.detail {
                 detail = its_detail;

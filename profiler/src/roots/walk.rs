@@ -50,7 +50,8 @@ pub(super) fn walk(
         }
         // The mount of a link is that of its folder, which answers.
         let (place, kind) = step_into(folder.as_fd(), &step)?;
-        if kind != Kind::Link {
+        let is_last = waiting.is_empty() && followed == 0;
+        if kind != Kind::Link || (is_last && links == Links::FollowButLast) {
             way.push(place);
             continue;
         }
@@ -120,6 +121,14 @@ mod tests {
         }
         assert_eq!(inode("loop", Links::Follow, true), Err(Absent::Link));
         assert_eq!(inode("a/up", Links::Refuse, true), Err(Absent::Link));
+        let last = walk(
+            root.as_fd(),
+            Path::new("a/up"),
+            Links::FollowButLast,
+            |_| true,
+        );
+        assert_eq!(last.unwrap().look().unwrap().kind, Kind::Link);
+        assert_eq!(inode("absolute/file", Links::FollowButLast, true), file);
         assert_eq!(inode("a", Links::Follow, false), Err(Absent::Silent));
         assert!(inode("/", Links::Follow, false).is_ok());
     }

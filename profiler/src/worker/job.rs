@@ -67,7 +67,7 @@ pub enum Answer {
     JitNames(JitNames),
     /// Of [`Job::TableCost`].
     TableCost(TableCost),
-    /// Of [`Job::Table`]: as it is cached, under [`TABLE_KEY`], or why there is none.
+    /// Of [`Job::Table`]: as it is cached, under a key of no file, or why there is none.
     Table(Result<Vec<u8>, String>),
     /// There were not the files that the job names.
     Nothing,
