@@ -84,18 +84,18 @@ impl Scene {
         }
     }
 
+    /// Frames of the program, without the entries of its linkage table, of which neither binutils nor
+    /// LLVM knows where they lead.
     fn frames<'a>(&'a self, frames: &'a [PprofFrame]) -> impl Iterator<Item = &'a PprofFrame> {
-        frames
-            .iter()
-            .filter(|frame| frame.module == self.workload.path())
+        let frames = frames.iter();
+        let frames = frames.filter(|frame| frame.module == self.workload.path());
+        frames.filter(|frame| !frame.function.ends_with("@plt"))
     }
 
     /// Our functions by place, each as `of` tells.
-    /// Without the entries of the linkage table, of which neither binutils nor LLVM knows where they lead.
     fn ours(&self, of: impl Fn(&PprofLine) -> &String) -> Chains {
         let samples = self.pprof.samples.iter();
         let frames = samples.flat_map(|sample| self.frames(&sample.frames));
-        let frames = frames.filter(|frame| !frame.function.ends_with("@plt"));
         let names = |frame: &PprofFrame| frame.lines.iter().map(|line| of(line).clone()).collect();
         frames.map(|frame| (frame.offset, names(frame))).collect()
     }
