@@ -24,7 +24,7 @@ use ways::Way;
 
 /// How long a result may take, and in a quick run.
 const LIMIT: Duration = Duration::from_secs(120);
-const QUICK_LIMIT: Duration = Duration::from_secs(20);
+const QUICK_LIMIT: Duration = Duration::from_secs(10);
 
 type Ways = Vec<(Way, Vec<Finish>)>;
 

@@ -48,7 +48,9 @@ fn answer(symbolized: Symbolized<'_>) -> Extended {
     match symbolized {
         Symbolized::Sym(sym) if sym.name.is_empty() => (Err(Miss::NotCovered), None),
         Symbolized::Sym(sym) => {
-            let size = sym.size.and_then(|size| u64::try_from(size).ok());
+            // Without a size a symbol goes on to the next one, as far as blazesym knows.
+            let size = sym.size.filter(|&size| size > 0);
+            let size = size.and_then(|size| u64::try_from(size).ok());
             let end = size.and_then(|size| sym.addr.checked_add(size));
             let functions = vec![Function::new(&sym.name, None)];
             (Ok(Symbol { functions }), end.map(|end| sym.addr..end))

@@ -19,6 +19,7 @@ use crate::answer::{Answers, ask, each_once};
 use crate::dwarf::{self, DwarfFiles};
 use crate::elf::Layout;
 use crate::frames;
+use crate::plt;
 use crate::{Detail, Miss, Symbol};
 
 /// An ELF file, and the files that belong to it, all open.
@@ -132,6 +133,7 @@ pub fn file(
         if let Some(files) = sources.dwarf(&layout, detail) {
             lacking = lookup.dwarf(files, detail, |index| detailed(offsets[index]));
         }
+        lookup.linkage(sources.main);
         lookup.frames(sources.main);
         let functions = lookup.functions(offsets);
         lookup.answers.into_iter().zip(functions).collect()
@@ -197,6 +199,22 @@ impl Lookup {
         for (index, (answer, extent)) in indices.into_iter().zip(answers) {
             merge(&mut self.answers[index], answer);
             self.extents[index] = extent;
+        }
+    }
+
+    /// Names entries of procedure linkage tables. What has a symbol there has that of something before
+    /// the table, whose size is not known.
+    fn linkage(&mut self, source: &File) {
+        let (indices, addresses) = self.wanted(|index| self.extents[index].is_none());
+        if addresses.is_empty() {
+            return;
+        }
+        let found = plt::functions_at(source, &addresses);
+        for (index, function) in indices.into_iter().zip(found) {
+            if let Some(function) = function {
+                let functions = vec![function];
+                self.answers[index] = Ok(Symbol { functions });
+            }
         }
     }
 

@@ -27,6 +27,7 @@ mod kernel;
 mod loading;
 mod miss;
 mod perf_map;
+mod plt;
 mod short;
 mod sources;
 mod symbol;

@@ -5,6 +5,7 @@ mod common;
 use std::fs::File;
 
 use common::{CPP_PROGRAM, PROGRAM, compile, names, offset_of, resolve, resolve_all, run};
+use object::{Object, ObjectSection};
 use symbolizer::{Detail, Miss, Names, Sources, SplitUnit};
 use tempfile::tempdir;
 
@@ -89,6 +90,34 @@ fn functions_have_extents() {
     assert_eq!(named[2], None);
     run(&format!("strip {}", path.display()));
     assert_eq!(functions(), named);
+}
+
+/// The entries by which a program calls functions of libraries have the names of these.
+#[test]
+fn linkage_tables() {
+    let directory = tempdir().unwrap();
+    let source = "#include <stdlib.h>\n#include <unistd.h>\n\
+        int main(void) { return (int)labs(getpid()) + (int)random() + rand(); }\n";
+    for flags in [&["-O0"][..], &["-O0", "-no-pie"]] {
+        let path = compile(
+            &directory,
+            "cc",
+            source,
+            &[flags, &["-Wl,-z,lazy"]].concat(),
+        );
+        let data = std::fs::read(&path).unwrap();
+        let elf = object::File::parse(data.as_slice()).unwrap();
+        let table = elf.section_by_name(".plt").unwrap();
+        let (start, size) = table.file_range().unwrap();
+        let named = (start..start + size).step_by(16).map(|offset| {
+            let answer = resolve(&path, offset + 6, NONE);
+            answer.map(|symbol| symbol.functions[0].name.clone())
+        });
+        let mut named: Vec<String> = named.flatten().collect();
+        named.sort();
+        named.retain(|name| name != "_init");
+        assert_eq!(named, ["getpid@plt", "rand@plt", "random@plt"]);
+    }
 }
 
 /// With `-g` and lines asked for, the function's first byte is on the line that opens it.

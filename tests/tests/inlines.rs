@@ -84,10 +84,12 @@ impl Scene {
         }
     }
 
+    /// Frames of the program, without the entries of its linkage table, of which neither binutils nor
+    /// LLVM knows where they lead.
     fn frames<'a>(&'a self, frames: &'a [PprofFrame]) -> impl Iterator<Item = &'a PprofFrame> {
-        frames
-            .iter()
-            .filter(|frame| frame.module == self.workload.path())
+        let frames = frames.iter();
+        let frames = frames.filter(|frame| frame.module == self.workload.path());
+        frames.filter(|frame| !frame.function.ends_with("@plt"))
     }
 
     /// Our functions by place, each as `of` tells.

@@ -2,9 +2,9 @@
 //! own during one.
 
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     os::unix::fs::MetadataExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Sender, channel},
@@ -23,6 +23,7 @@ use super::{
 use crate::{
     cache::folder_of,
     code_files::CodeFile,
+    roots::Root,
     unwind::{
         cache::{Cache, Key},
         rows::Rows,
@@ -127,7 +128,7 @@ fn build(file: CodeFile, budget: &Budget, workers: &Workers, unstored: &Sender<U
     let (built, loan) = match workers.table_cost(&file.file) {
         Ok(cost) => match budget.lend(cost.bytes) {
             Some(loan) => (
-                cached(&file.file, cost.build_id, budget, workers, unstored),
+                cached(&file, cost.build_id, budget, workers, unstored),
                 Some(loan),
             ),
             None => (Built::TooLarge(cost.bytes), None),
@@ -169,17 +170,18 @@ fn store_behind() -> Sender<Unstored> {
 }
 
 /// Takes the table of a large file from the cache, or builds it for the cache. Files that others
-/// than root can write are not cached: their build id may be forged, and would give another file
-/// their table.
+/// than the host's root can write are not cached: their build id may be forged, and would give another
+/// file their table.
 fn cached(
-    file: &File,
+    CodeFile { path, file, .. }: &CodeFile,
     build_id: Option<Vec<u8>>,
     budget: &Budget,
     workers: &Workers,
     unstored: &Sender<Unstored>,
 ) -> Built {
     let trusted = file.metadata().ok().filter(|data| {
-        data.uid() == 0 && data.mode() & 0o022 == 0 && data.len() >= MIN_CACHED_BYTES
+        let is_roots = data.uid() == 0 && data.mode() & 0o022 == 0;
+        is_roots && data.len() >= MIN_CACHED_BYTES && is_hosts(path, data)
     });
     let (Some(data), Some(build_id)) = (trusted, build_id) else {
         return built(file, workers);
@@ -206,6 +208,13 @@ fn cached(
         });
     }
     built
+}
+
+/// Whether our own root has this very file at its path: in a container, others are root.
+fn is_hosts(path: &Path, data: &Metadata) -> bool {
+    let host = Root::own().ok();
+    let found = host.and_then(|host| host.open_regular(path)?.metadata().ok());
+    found.is_some_and(|found| (found.dev(), found.ino()) == (data.dev(), data.ino()))
 }
 
 fn built(file: &File, workers: &Workers) -> Built {

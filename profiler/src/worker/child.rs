@@ -54,7 +54,8 @@ impl Child {
             .set_write_timeout(Some(time))
             .map_err(|_refused| Fate::Died)?;
         let sent = wire::send(&mut self.socket, job, files);
-        let answer = sent.and_then(|()| wire::receive_within(&mut self.socket, time));
+        let answer = sent
+            .and_then(|()| wire::receive_within(&mut self.socket, time, job.most_answer_bytes()));
         answer.map_err(|error| self.fate(&error))
     }
 

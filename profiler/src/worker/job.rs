@@ -45,7 +45,29 @@ pub enum Job {
     Table,
 }
 
+/// What the answer to a job takes at the most, beside what it takes for each offset or address.
+const SMALL_ANSWER_BYTES: u32 = 1 << 20;
+/// What a name takes at the most on average: with functions that are inlined into each other, and lines.
+const NAME_BYTES: u32 = 8 << 10;
+/// What any answer takes at the most: the largest unwind table that is built has 50 MB.
+const ANSWER_BYTES: u32 = 64 << 20;
+
 impl Job {
+    /// The most bytes that an answer may have. A reader is trusted no more than its file.
+    pub(super) fn most_answer_bytes(&self) -> u32 {
+        let names = |count: usize| {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            let bytes = count.saturating_mul(NAME_BYTES);
+            bytes.saturating_add(SMALL_ANSWER_BYTES).min(ANSWER_BYTES)
+        };
+        match self {
+            Self::Describe | Self::Checksum | Self::Loading | Self::TableCost => SMALL_ANSWER_BYTES,
+            Self::Names { offsets, .. } => names(offsets.len()),
+            // Names come and go at an address.
+            Self::JitNames { .. } | Self::Table => ANSWER_BYTES,
+        }
+    }
+
     /// Whether files are opened once more to do it.
     pub(super) const fn opens_files(&self) -> bool {
         matches!(self, Self::Names { .. })

@@ -8,7 +8,7 @@ use rustix::fs::{MemfdFlags, memfd_create, sendfile};
 /// `S_IROTH`
 const READABLE_BY_ALL: u32 = 0o004;
 /// The largest file that is copied: the copy takes memory.
-const MAX_COPIED_BYTES: u64 = 512 << 20;
+const MAX_COPIED_BYTES: u64 = 256 << 20;
 
 /// A copy that everybody may read, of a file that not everybody may.
 ///

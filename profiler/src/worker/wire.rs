@@ -21,8 +21,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::job::MAX_FILES;
 
-/// More than the answer to any job: half a million names with their lines.
-const MAX_MESSAGE_BYTES: u32 = 256 << 20;
+/// More than any job takes: millions of offsets.
+const MAX_JOB_BYTES: u32 = 64 << 20;
 const LENGTH_BYTES: usize = size_of::<u32>();
 
 /// Sends a message with files.
@@ -75,26 +75,34 @@ pub(super) fn receive<T: DeserializeOwned>(
     match received.bytes {
         0 => Ok(None),
         LENGTH_BYTES => {
-            let bytes = body(socket, u32::from_ne_bytes(length), None)?;
+            let bytes = body(socket, u32::from_ne_bytes(length), MAX_JOB_BYTES, None)?;
             Ok(Some((decoded(&bytes)?, files)))
         }
         _ => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }
 
-/// Waits so long for a message without files.
+/// Waits so long for a message of so many bytes at the most, without files. What it becomes may take
+/// some thirty times as much memory.
 pub(super) fn receive_within<T: DeserializeOwned>(
     socket: &mut UnixStream,
     time: Duration,
+    most_bytes: u32,
 ) -> io::Result<T> {
     let deadline = Instant::now() + time;
     let mut length = [0; LENGTH_BYTES];
     read_until(socket, &mut length, Some(deadline))?;
-    decoded(&body(socket, u32::from_ne_bytes(length), Some(deadline))?)
+    let length = u32::from_ne_bytes(length);
+    decoded(&body(socket, length, most_bytes, Some(deadline))?)
 }
 
-fn body(socket: &mut UnixStream, length: u32, deadline: Option<Instant>) -> io::Result<Vec<u8>> {
-    if length > MAX_MESSAGE_BYTES {
+fn body(
+    socket: &mut UnixStream,
+    length: u32,
+    most_bytes: u32,
+    deadline: Option<Instant>,
+) -> io::Result<Vec<u8>> {
+    if length > most_bytes {
         return Err(io::ErrorKind::InvalidData.into());
     }
     let mut bytes = vec![0; length as usize];
@@ -156,12 +164,14 @@ mod tests {
         assert!(receive::<Job>(&mut there).unwrap().is_none());
     }
 
+    const MOST_BYTES: u32 = 1000;
+
     /// What is no message, is cut short, claims to be huge or never comes is an error.
     #[test]
     fn a_reader_is_not_trusted() {
         let answer = postcard::to_stdvec(&Answer::Checksum(Some(7))).unwrap();
         let whole = [&(answer.len() as u32).to_ne_bytes()[..], &answer].concat();
-        let huge = u32::MAX.to_ne_bytes();
+        let huge = (MOST_BYTES + 1).to_ne_bytes();
         let foreign = [&4_u32.to_ne_bytes()[..], &[0xff; 4]].concat();
         for (bytes, kind) in [
             (&whole[..whole.len() - 1], io::ErrorKind::UnexpectedEof),
@@ -171,11 +181,11 @@ mod tests {
             let (mut here, mut there) = UnixStream::pair().unwrap();
             here.write_all(bytes).unwrap();
             drop(here);
-            let received = receive_within::<Answer>(&mut there, Duration::from_secs(5));
+            let received = receive_within::<Answer>(&mut there, Duration::from_secs(5), MOST_BYTES);
             assert_eq!(received.unwrap_err().kind(), kind);
         }
         let (_here, mut there) = UnixStream::pair().unwrap();
-        let received = receive_within::<Answer>(&mut there, Duration::from_millis(1));
+        let received = receive_within::<Answer>(&mut there, Duration::from_millis(1), MOST_BYTES);
         assert_eq!(received.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }
