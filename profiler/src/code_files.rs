@@ -6,6 +6,7 @@ use std::{
     env,
     ffi::OsStr,
     fs::{self, File},
+    io::Read,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
@@ -38,6 +39,9 @@ const LIBRARY_FOLDERS: [&str; 6] = [
 /// More libraries than any program needs.
 const MAX_LIBRARIES: usize = 1024;
 
+/// 64,000 mappings have some 8 MB.
+const MAX_MAPS_BYTES: u64 = 16 << 20;
+
 /// A file of code, open.
 #[derive(Debug)]
 pub struct CodeFile {
@@ -55,7 +59,7 @@ pub struct CodeFile {
 pub fn of_processes(pids: impl IntoIterator<Item = u32>, identify: &dyn Identify) -> Vec<CodeFile> {
     let mut found = HashMap::new();
     for pid in pids {
-        let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
+        let maps = mappings(pid);
         let maps = String::from_utf8_lossy(&maps);
         let mut places = Vec::new();
         for mapped in maps.lines().filter_map(Mapped::parse) {
@@ -91,6 +95,16 @@ pub fn of_processes(pids: impl IntoIterator<Item = u32>, identify: &dyn Identify
         }
     }
     found.into_values().collect()
+}
+
+/// The list of a process's mappings, as much of it as is read: a process may have thousands of paths of
+/// thousands of bytes.
+fn mappings(pid: u32) -> Vec<u8> {
+    let mut maps = Vec::new();
+    let list = File::open(format!("/proc/{pid}/maps"));
+    // What is read before an error counts.
+    let _cut = list.and_then(|list| list.take(MAX_MAPS_BYTES).read_to_end(&mut maps));
+    maps
 }
 
 /// The processes that there are.
@@ -180,7 +194,6 @@ fn program_path(program: &OsStr) -> Option<PathBuf> {
 
 /// The interpreter that the first line of a script names.
 fn interpreter(path: &Path) -> Option<PathBuf> {
-    use std::io::Read;
     let mut start = Vec::new();
     let file = open_regular(path)?;
     file.take(256).read_to_end(&mut start).ok()?;

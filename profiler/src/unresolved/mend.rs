@@ -49,7 +49,8 @@ const fn of_miss(miss: Miss) -> &'static str {
         Miss::Malformed | Miss::ParserPanicked | Miss::ReaderDied => {
             "the file is damaged, or made to look so: install or build it again"
         }
-        Miss::TimedOut | Miss::TooMuchMemory => {
+        Miss::TimedOut => "reading the file took too long: give `--no-inline`",
+        Miss::TooMuchMemory => {
             "the file has more symbols than were read: give `--symbol-memory` more, or `--no-inline`"
         }
         Miss::CutShort => "the file was being written: record once it stays as it is",
