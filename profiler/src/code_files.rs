@@ -18,6 +18,7 @@ use crate::{
     handle::Handle,
     identity::{Identify, open_regular},
     mounts::{Found, Mounts},
+    proc,
     roots::Root,
 };
 
@@ -39,9 +40,6 @@ const LIBRARY_FOLDERS: [&str; 6] = [
 /// More libraries than any program needs.
 const MAX_LIBRARIES: usize = 1024;
 
-/// 64,000 mappings have some 8 MB.
-const MAX_MAPS_BYTES: u64 = 16 << 20;
-
 /// A file of code, open.
 #[derive(Debug)]
 pub struct CodeFile {
@@ -59,8 +57,7 @@ pub struct CodeFile {
 pub fn of_processes(pids: impl IntoIterator<Item = u32>, identify: &dyn Identify) -> Vec<CodeFile> {
     let mut found = HashMap::new();
     for pid in pids {
-        let maps = mappings(pid);
-        let maps = String::from_utf8_lossy(&maps);
+        let maps = proc::read(&format!("/proc/{pid}/maps")).unwrap_or_default();
         let mut places = Vec::new();
         for mapped in maps.lines().filter_map(Mapped::parse) {
             let key = (mapped.device, mapped.inode);
@@ -95,16 +92,6 @@ pub fn of_processes(pids: impl IntoIterator<Item = u32>, identify: &dyn Identify
         }
     }
     found.into_values().collect()
-}
-
-/// The list of a process's mappings, as much of it as is read: a process may have thousands of paths of
-/// thousands of bytes.
-fn mappings(pid: u32) -> Vec<u8> {
-    let mut maps = Vec::new();
-    let list = File::open(format!("/proc/{pid}/maps"));
-    // What is read before an error counts.
-    let _cut = list.and_then(|list| list.take(MAX_MAPS_BYTES).read_to_end(&mut maps));
-    maps
 }
 
 /// The processes that there are.

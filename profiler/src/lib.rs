@@ -31,6 +31,7 @@ mod mounts;
 pub mod names;
 pub mod outputs;
 pub mod perf;
+mod proc;
 pub mod profile;
 pub mod record;
 pub mod report;

@@ -45,6 +45,9 @@ const ENTRIES: &[&str] = &[
     "__clone_internal",
 ];
 
+/// How many findings on files are told.
+const MAX_WORDS: usize = 16;
+
 /// Whose a stack is, and when it was taken: what a JIT has at an address differs from process to
 /// process and from time to time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -137,8 +140,7 @@ impl Names {
             lost: means.workers.what_was_lost(),
         };
         names.words.extend(means.finder.complaints());
-        names.words.sort_unstable();
-        names.words.dedup();
+        names.words = told(std::mem::take(&mut names.words));
         names.look_up_kernel(collected, profile);
         names.look_up_jit(collected, profile, means.workers);
         names
@@ -249,6 +251,19 @@ impl Names {
             self.kernel.insert(address, named);
         }
     }
+}
+
+/// Each sentence once, and no more of them than anybody reads: a program names as many files as it
+/// likes.
+fn told(mut words: Vec<String>) -> Vec<String> {
+    words.sort_unstable();
+    words.dedup();
+    let more = words.len().saturating_sub(MAX_WORDS);
+    if more > 0 {
+        words.truncate(MAX_WORDS);
+        words.push(format!("{more} more findings of this kind"));
+    }
+    words
 }
 
 /// The name of a thread or a process, as the kernel keeps it.
@@ -407,4 +422,20 @@ fn line_of(profile: &mut Profile, name: &str) -> Line {
     };
     let function = profile.intern_function(function);
     Line { function, line: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is told twice is told once, and of a flood the beginning and its size.
+    #[test]
+    fn findings_are_bounded() {
+        let words = |count: usize| (0..count).map(|number| format!("{number:04}")).collect();
+        let twice: Vec<String> = [words(9), words(9)].concat();
+        assert_eq!(told(twice).len(), 9);
+        let many = told(words(1000));
+        assert_eq!(many.len(), MAX_WORDS + 1);
+        assert!(many[MAX_WORDS].starts_with("984 more"));
+    }
 }

@@ -27,7 +27,7 @@ use child::Child;
 use symbolizer::{Description, Detail, JitNames, Loading, Miss, Names, Sources};
 
 use job::TABLE_KEY;
-pub use job::{Answer, Given, Job, TableCost};
+pub use job::{Answer, Given, Job, MAX_UNITS, TableCost};
 
 use crate::{
     jit::Kind,
@@ -46,30 +46,37 @@ const READ_TIME: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_secs(1);
 
-/// What a reader may take.
+/// What a reader has at the least, where there is so much: with less it cannot build the unwind tables
+/// of the largest libraries, and on a machine of many CPUs each would have next to nothing.
+const LEAST_BYTES: usize = 128 << 20;
+
+/// What readers may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of memory of its own; the pages of files do not count.
+    /// How many read at a time at the most.
+    pub readers: usize,
+    /// Bytes of memory of each reader's own; the pages of files do not count.
     pub memory_bytes: u64,
     /// How long it may take over one file.
     pub time: Duration,
 }
 
 impl Limits {
-    /// So much memory for all readers, of which there are as many as CPUs.
+    /// So much memory for all readers, of which there are as many as CPUs, if that is enough for them.
     #[must_use]
     pub fn of_each(memory_bytes: usize) -> Self {
+        let cpus = thread::available_parallelism().map_or(1, usize::from);
+        Self::shared(memory_bytes, cpus)
+    }
+
+    fn shared(memory_bytes: usize, cpus: usize) -> Self {
+        let readers = cpus.min(memory_bytes / LEAST_BYTES).max(1);
         Self {
-            memory_bytes: (memory_bytes / readers()) as u64,
+            readers,
+            memory_bytes: (memory_bytes / readers) as u64,
             time: READ_TIME,
         }
     }
-}
-
-/// How many read at a time at the most: as many as there are CPUs.
-#[must_use]
-pub fn readers() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Why a reader gave no answer.
@@ -117,8 +124,8 @@ pub struct Lost {
     pub details: u64,
 }
 
-/// Readers, started when they are needed. Each reads one file at a time; who asks from several
-/// threads has as many as CPUs, and else waits.
+/// Readers, started when they are needed. Each reads one file at a time; who asks from more threads
+/// than there may be readers waits.
 #[derive(Debug)]
 pub struct Workers {
     program: PathBuf,
@@ -144,7 +151,7 @@ impl Workers {
         Self {
             program,
             limits,
-            free: Mutex::new(readers()),
+            free: Mutex::new(limits.readers),
             freed: Condvar::new(),
             idle: Mutex::default(),
             patience: Mutex::new(PATIENCE),
@@ -261,6 +268,12 @@ impl Workers {
         cache::decode(TABLE_KEY, &table).ok_or_else(|| Fate::Died.to_string())
     }
 
+    /// How many read at a time at the most.
+    #[must_use]
+    pub const fn readers(&self) -> usize {
+        self.limits.readers
+    }
+
     /// Ends the readers that have nothing to read.
     pub fn dismiss(&self) {
         self.idle().clear();
@@ -274,6 +287,7 @@ impl Workers {
 
     /// Has a reader do something with files.
     fn ask(&self, job: &Job, files: &[&File]) -> Result<Answer, Fate> {
+        // Before files are copied, which takes memory.
         let _slot = self.slot();
         let copies = files.iter().map(|file| match job.opens_files() {
             true => readable::copy_of_private(file),
@@ -377,5 +391,21 @@ fn no_names(miss: Miss, offsets: &[u64]) -> Names {
         answers: vec![Err(miss); offsets.len()],
         functions: vec![None; offsets.len()],
         lacking: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All readers together keep within their memory, and on a machine of many CPUs each has enough.
+    #[test]
+    fn memory_is_shared() {
+        const MIB: usize = 1 << 20;
+        for (mib, cpus, readers) in [(512, 2, 2), (512, 64, 4), (64, 2, 1), (0, 8, 1)] {
+            let limits = Limits::shared(mib * MIB, cpus);
+            assert_eq!(limits.readers, readers, "{mib} MiB on {cpus} CPUs");
+            assert_eq!(limits.memory_bytes, (mib * MIB / readers) as u64);
+        }
     }
 }

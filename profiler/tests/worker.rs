@@ -33,6 +33,7 @@ fn alone() -> MutexGuard<'static, ()> {
 
 fn workers(memory_bytes: u64, seconds: u64) -> Workers {
     let limits = Limits {
+        readers: 1,
         memory_bytes,
         time: Duration::from_secs(seconds),
     };

@@ -95,6 +95,7 @@ impl Parts {
 
 fn workers() -> Workers {
     let limits = Limits {
+        readers: 1,
         memory_bytes: 256 << 20,
         time: Duration::from_secs(10),
     };

@@ -8,7 +8,7 @@ use std::{
     ffi::OsString,
     fmt::Write,
     fs::File,
-    io::Read,
+    io::{self, Read},
     os::unix::ffi::OsStringExt,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -25,6 +25,8 @@ const PATIENCE_FOR_ALL: Duration = Duration::from_secs(180);
 const PAUSE: Duration = Duration::from_millis(10);
 /// Linkers write 8, 16, 20 or 32 bytes. Shorter ones were chosen by hand, and tell nothing apart.
 const ID_BYTES: std::ops::RangeInclusive<usize> = 8..=32;
+/// What the tool says where no server has a file.
+const NOT_THERE: &str = "No such file or directory";
 /// A path and a newline.
 const MAX_ANSWER_BYTES: u64 = 4097;
 
@@ -105,9 +107,13 @@ fn ask(tool: &std::path::Path, id: &str, ends: Instant) -> Result<Option<PathBuf
     let failed = |error| format!("failed to run `debuginfod-find`: {error}");
     let mut child = Command::new(tool)
         .args(["debuginfo", id])
+        // What it says is understood, and is no more than a pipe holds.
+        .env("LC_ALL", "C")
+        .env_remove("DEBUGINFOD_PROGRESS")
+        .env_remove("DEBUGINFOD_VERBOSE")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .map_err(failed)?;
     let succeeded = loop {
@@ -122,14 +128,29 @@ fn ask(tool: &std::path::Path, id: &str, ends: Instant) -> Result<Option<PathBuf
             }
         }
     };
-    let mut answer = Vec::new();
-    let output = child.stdout.take().filter(|_| succeeded);
-    if let Some(output) = output {
-        let read = output.take(MAX_ANSWER_BYTES).read_to_end(&mut answer);
-        read.map_err(failed)?;
+    if !succeeded {
+        let said = child.stderr.take().map(said).transpose();
+        return complaint(&said.map_err(failed)?.unwrap_or_default()).map_or(Ok(None), Err);
     }
+    let answer = child.stdout.take().map(said).transpose();
+    let answer = answer.map_err(failed)?.unwrap_or_default();
     let path = answer.strip_suffix(b"\n").filter(|path| !path.is_empty());
     Ok(path.map(|path| PathBuf::from(OsString::from_vec(path.to_vec()))))
+}
+
+fn said(output: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    output.take(MAX_ANSWER_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Why servers could not be asked, by the last line of what the tool says; that they do not have the
+/// file is no reason for a complaint.
+fn complaint(said: &[u8]) -> Option<String> {
+    let said = String::from_utf8_lossy(said);
+    let why = said.lines().next_back()?;
+    let is_missing = why.ends_with(NOT_THERE);
+    (!is_missing).then(|| format!("failed to ask debuginfod servers: {}", output::clean(why)))
 }
 
 fn stop(child: &mut Child) {
@@ -163,5 +184,19 @@ mod tests {
         assert!(none.find(&[7; 20]).is_none());
         assert_eq!(none.complaints().len(), 1);
         assert_eq!(hex(&[0xab, 0x01]), "ab01");
+    }
+
+    /// A server that cannot be reached is told, and one that does not have the file is not.
+    #[test]
+    fn servers_out_of_reach_are_told() {
+        let words =
+            |said: &str| complaint(format!("progress\nServer query failed: {said}\n").as_bytes());
+        assert_eq!(words(NOT_THERE), None);
+        assert!(
+            words("Connection refused")
+                .unwrap()
+                .ends_with("Connection refused")
+        );
+        assert_eq!(complaint(b""), None);
     }
 }

@@ -5,7 +5,6 @@
 
 use std::{
     fs::File,
-    io::Read,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -14,10 +13,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::open::{Lookup, Refusal, open};
-use crate::{clock::monotonic_ns, roots::Root};
+use crate::{clock::monotonic_ns, proc::read, roots::Root};
 
-/// How much is read of a file in `/proc`: 64,000 mappings have some 8 MB.
-const MAX_PROC_BYTES: u64 = 16 << 20;
 /// The kernel's clock for the start of processes, in ticks a second: `USER_HZ`.
 const TICKS_PER_SECOND: u64 = 100;
 /// Who can write anywhere.
@@ -272,13 +269,6 @@ fn is_older(file: &File, moment: Option<SystemTime>) -> bool {
         (Ok(modified), Some(moment)) => modified + SLACK < moment,
         _ => false,
     }
-}
-
-fn read(path: &str) -> Option<String> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).ok()?;
-    file.take(MAX_PROC_BYTES).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// What tells one file from another.

@@ -20,7 +20,7 @@ use crate::{
     collected::Collected,
     debug_files::{Refused, Subject},
     files::Files,
-    worker::readers,
+    worker::MAX_UNITS,
 };
 
 /// A place is looked up in debug information where it has at least this share of all samples, or of
@@ -68,7 +68,7 @@ pub(super) fn all(collected: &Collected, means: &Means<'_>, cache: &Cache) -> Ve
     let next = || lock(&waiting).next();
     let done = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        for _ in 0..readers() {
+        for _ in 0..means.workers.readers() {
             scope.spawn(|| {
                 while let Some(asked) = next() {
                     let found = opened(files, asked.number)
@@ -136,7 +136,7 @@ fn read(file: &File, asked: &Asked, files: &Files, means: &Means<'_>, cache: &Ca
             };
             cache.names(key.as_ref(), &asked.offsets, wanted, |unknown| {
                 let parts = if has_dwarf {
-                    parts(unknown)
+                    parts(unknown, means.workers.readers())
                 } else {
                     vec![unknown]
                 };
@@ -167,8 +167,8 @@ fn read(file: &File, asked: &Asked, files: &Files, means: &Means<'_>, cache: &Ca
 
 /// Offsets by ranges, so that several readers share the debug information of one file: what takes
 /// long there is to parse the units in which the offsets lie, and a range has units of its own.
-fn parts(offsets: &[u64]) -> Vec<&[u64]> {
-    let count = readers().min(offsets.len() / OFFSETS_OF_A_PART).max(1);
+fn parts(offsets: &[u64], readers: usize) -> Vec<&[u64]> {
+    let count = readers.min(offsets.len() / OFFSETS_OF_A_PART).max(1);
     offsets.chunks(offsets.len().div_ceil(count)).collect()
 }
 
@@ -210,7 +210,7 @@ fn split_units(
     refused: &mut Vec<Refused>,
 ) -> Vec<File> {
     let mut units = Vec::new();
-    for unit in lacking {
+    for unit in lacking.iter().take(MAX_UNITS) {
         match means.finder.split_unit(subject, &unit.folder, &unit.name) {
             Ok(file) => units.push(file),
             Err(why) => refused.extend(why),

@@ -49,7 +49,9 @@ const fn of_miss(miss: Miss) -> &'static str {
         Miss::Malformed | Miss::ParserPanicked | Miss::ReaderDied => {
             "the file is damaged, or made to look so: install or build it again"
         }
-        Miss::TimedOut => "reading the file took too long: give `--no-inline`",
+        Miss::TimedOut => {
+            "reading it took longer than it may: give `--no-inline`, or record when the machine is less busy"
+        }
         Miss::TooMuchMemory => {
             "the file has more symbols than were read: give `--symbol-memory` more, or `--no-inline`"
         }

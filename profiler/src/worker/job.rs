@@ -10,7 +10,7 @@ use crate::{jit::Kind, unwind::cache::Key};
 /// The most files that come with one job; the kernel takes 253 in a message.
 pub(super) const MAX_FILES: usize = 4 + MAX_UNITS;
 /// The most `.dwo` files that come with one job.
-pub(super) const MAX_UNITS: usize = 192;
+pub const MAX_UNITS: usize = 192;
 
 /// Something to do with files that come with it, in the order in which they are named.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
