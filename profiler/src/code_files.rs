@@ -6,6 +6,7 @@ use std::{
     env,
     ffi::OsStr,
     fs::{self, File},
+    io::Read,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
@@ -180,7 +181,6 @@ fn program_path(program: &OsStr) -> Option<PathBuf> {
 
 /// The interpreter that the first line of a script names.
 fn interpreter(path: &Path) -> Option<PathBuf> {
-    use std::io::Read;
     let mut start = Vec::new();
     let file = open_regular(path)?;
     file.take(256).read_to_end(&mut start).ok()?;
