@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test a failure is the answer")]
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{BufRead, BufReader},
     os::unix::{
         fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown},
@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use profiler::worker::{Limits, Workers};
 use tests::{Mounts, Pprof, Run, Workload, alone, record, require_root, timesink};
 
 /// A user whose file systems root may not read.
@@ -233,6 +234,29 @@ fn a_server_that_does_not_answer_costs_its_file() {
         user > 100 && work * 100 >= user * 98,
         "{work} of {user}: {profile:?}"
     );
+}
+
+/// A reader that waits for a server cannot be ended, and is not waited for.
+#[test]
+fn a_reader_that_cannot_be_ended_is_left_behind() {
+    if !require_root() {
+        return;
+    }
+    let _alone = alone();
+    let served = served(ROOT);
+    let file = File::open(&served.path).unwrap();
+    served.server.signal(libc::SIGUSR1);
+    let limits = Limits {
+        readers: 1,
+        memory_bytes: 256 << 20,
+        time: Duration::from_secs(1),
+    };
+    let workers = Workers::of_program(tests::binary(), limits);
+    assert!(workers.describe(&file).is_err());
+    assert_eq!(workers.what_was_lost().readers, 1);
+    drop(workers);
+    // Whoever closes the file waits for the server too.
+    drop(served);
 }
 
 /// A program of such a file system is named too where it ends before its names are looked up.

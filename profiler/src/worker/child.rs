@@ -11,11 +11,16 @@ use std::{
         },
     },
     path::Path,
-    process::{self, Command, Stdio},
-    time::Duration,
+    process::{self, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::{ARGUMENT, Answer, Fate, Job, wire};
+
+/// How long a reader takes to end when it is killed, and how often it is looked whether it has.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_micros(200);
 
 /// The process and the socket to it, which is its standard input.
 #[derive(Debug)]
@@ -59,6 +64,19 @@ impl Child {
         answer.map_err(|error| self.fate(&error))
     }
 
+    /// Ends it. One that waits in the kernel, as for a server that is gone, is left behind: nothing ends it.
+    fn end(&mut self) -> Option<ExitStatus> {
+        let _gone = self.process.kill();
+        let given_up = Instant::now() + PATIENCE;
+        loop {
+            match self.process.try_wait() {
+                Ok(None) if Instant::now() < given_up => thread::sleep(PAUSE),
+                Ok(status) => return status,
+                Err(_not_ours) => return None,
+            }
+        }
+    }
+
     /// Why it gave no answer, by how it ended.
     fn fate(&mut self, error: &io::Error) -> Fate {
         if matches!(
@@ -68,8 +86,7 @@ impl Child {
             return Fate::TimedOut;
         }
         // Else it has closed the socket by its end, or writes what it should not.
-        let _gone = self.process.kill();
-        match self.process.wait().ok().and_then(|status| status.signal()) {
+        match self.end().and_then(|status| status.signal()) {
             Some(libc::SIGABRT) => Fate::OutOfMemory,
             Some(libc::SIGBUS) => Fate::CutShort,
             Some(libc::SIGXCPU) => Fate::TimedOut,
@@ -81,7 +98,6 @@ impl Child {
 impl Drop for Child {
     /// A reader that has nothing more to read ends by itself; one that hangs does not.
     fn drop(&mut self) {
-        let _gone = self.process.kill();
-        let _status = self.process.wait();
+        let _status = self.end();
     }
 }
