@@ -345,7 +345,7 @@ impl Session {
                     }
                 }
                 _ = tick.tick() => {
-                    // A reader waits a second at the most for the next file.
+                    // All readers but one wait a second at the most for the next file.
                     self.workers.dismiss();
                     self.take_all()?;
                     self.keep_waits_cheap()?;

@@ -274,9 +274,19 @@ impl Workers {
         self.limits.readers
     }
 
-    /// Ends the readers that have nothing to read.
+    /// Ends the readers that have nothing to read, but for one, so that the next file need not wait for
+    /// a process to start.
     pub fn dismiss(&self) {
-        self.idle().clear();
+        self.idle().truncate(1);
+    }
+
+    /// Has a reader ready.
+    pub fn prepare(&self) {
+        let mut idle = self.idle();
+        if idle.is_empty() {
+            // Where none can be started, who asks is told.
+            idle.extend(Child::start(&self.program, self.limits.memory_bytes).ok());
+        }
     }
 
     /// What became of readers so far.

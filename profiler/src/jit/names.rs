@@ -203,9 +203,11 @@ impl Held {
 /// From which time on a line counts that ends so many bytes into a perf map. It was written between
 /// two looks at the file's length, and is taken for the truth about all of that time:
 ///
-///     looks    t0          t1          t2
-///     bytes    100         100         180
-///     line         ends at 90: since 0      ends at 150: since t1 + 1
+/// ```text
+/// looks    t0          t1          t2
+/// bytes    100         100         180
+/// line         ends at 90: since 0      ends at 150: since t1 + 1
+/// ```
 fn written_ns(growth: &[Growth], end: u64) -> u64 {
     let first = growth.partition_point(|then| then.bytes < end);
     match growth[..first].last() {
