@@ -4,7 +4,16 @@
 //! Mounts are known by their numbers. A number is that of one mount only as long as a descriptor of a
 //! place in it is open, so the place is opened first and the list read afterwards.
 
-use std::{collections::HashSet, fs::File, io, os::unix::fs::FileExt};
+use std::{
+    collections::HashSet,
+    fs::File,
+    io,
+    os::{fd::AsRawFd, unix::fs::FileExt},
+    path::Path,
+    sync::OnceLock,
+};
+
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::handle::{Handle, Kind};
 
@@ -28,10 +37,12 @@ impl Mounts {
         mounts
     }
 
-    /// Our own.
+    /// Our own, and that of files in memory (`memfd`), which is in no list.
     pub(crate) fn own() -> Self {
         let list = File::open("/proc/self/mountinfo");
-        list.and_then(|list| Self::read(&list)).unwrap_or_default()
+        let mut mounts = list.and_then(|list| Self::read(&list)).unwrap_or_default();
+        mounts.prompt.extend(of_memory());
+        mounts
     }
 
     /// Those of a list that is open, as they are now. The list outlives its process.
@@ -69,6 +80,16 @@ impl Mounts {
     pub(crate) fn answers(&self, mount: u64) -> bool {
         self.prompt.contains(&mount)
     }
+}
+
+/// The kernel has one mount for all files in memory.
+fn of_memory() -> Option<u64> {
+    static MOUNT: OnceLock<Option<u64>> = OnceLock::new();
+    *MOUNT.get_or_init(|| {
+        let file = memfd_create("mount", MemfdFlags::CLOEXEC).ok()?;
+        let place = format!("/proc/self/fd/{}", file.as_raw_fd());
+        Some(Handle::of(Path::new(&place)).ok()?.look().ok()?.mount)
+    })
 }
 
 /// A regular file that was found.
