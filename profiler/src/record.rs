@@ -175,13 +175,16 @@ pub async fn record(
         let times = after.zip(before);
         times.map_or_else(Away::default, |(after, before)| after.since(*before))
     };
+    let events = session.accounts(away)?;
+    let processes = session.programs.counters(u32::try_from(MAX_EVENTS)?)?;
+    let waits = session.waits()?;
     Ok(Recorded {
-        events: session.accounts(away)?,
-        processes: session.programs.counters(u32::try_from(MAX_EVENTS)?)?,
+        events,
+        processes,
         tables: session.tables.counts,
-        waits: session.waits()?,
+        waits,
         schedstats,
-        collected: session.collected,
+        collected: session.detach(),
         started,
         duration,
         stop,
@@ -299,6 +302,14 @@ impl Session {
             collected,
             count_entries: sizes.count_entries,
         })
+    }
+
+    /// Takes programs and events away from the kernel, and gives what was collected. The kernel waits for
+    /// all CPUs each time, so that is done beside the naming; at the end of the process it does the rest.
+    fn detach(self) -> Collected {
+        let attached = (self.programs, self.events, self.ring);
+        std::thread::spawn(move || drop(attached));
+        self.collected
     }
 
     fn describe(&self) -> String {
