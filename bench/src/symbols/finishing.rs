@@ -23,8 +23,11 @@ use crate::{process::Process, usage};
 /// A profiler has started its command by then, and the command has ended.
 const COMMAND_LIMIT: Duration = Duration::from_secs(300);
 const START_POLL: Duration = Duration::from_millis(5);
-/// How often memory is looked at.
+/// How often the result is looked for.
 const LOOK: Duration = Duration::from_millis(3);
+/// At every so many of these looks memory is looked at too: to read what all processes have takes time
+/// from those that are measured.
+const LOOKS_PER_MEMORY: usize = 5;
 
 /// What a recording gave.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -173,7 +176,10 @@ impl Watch {
     /// time. One that does not is ended, with all of these.
     fn finish(&mut self, process: Process) -> Result<bool> {
         let is_there = |result: &Option<PathBuf>| result.as_ref().is_some_and(|path| path.exists());
-        while !usage::has_ended(process.pid()) {
+        for look in 0.. {
+            if usage::has_ended(process.pid()) {
+                break;
+            }
             if Instant::now() > self.until {
                 kill_all(process.pid());
                 process.wait()?;
@@ -182,7 +188,7 @@ impl Watch {
             }
             if is_there(&self.result) {
                 self.done = self.done.or_else(|| Some(Instant::now()));
-            } else {
+            } else if look % LOOKS_PER_MEMORY == 0 {
                 self.memory.look(process.pid());
             }
             std::thread::sleep(LOOK);
