@@ -129,8 +129,18 @@ fn a_tiny_ring_loses_stacks_and_no_time() {
         let waits = Workload::without_frame_pointers("waits.c", "waits", &[]);
         let _alone = alone();
         let options = ["--off-cpu", "--ring-bytes", "4096", "--wakers"];
-        let recorded = record_while(&options, &[waits.path(), "2000"], |timesink| {
-            timesink.wait_for("recording");
+        // The recorder is stopped once it has started the command, and before that has many stacks.
+        let folder = tempfile::tempdir().unwrap();
+        let started = folder.path().join("started");
+        let script = format!(
+            ": >{}; sleep 0.5; exec {} 2000",
+            started.display(),
+            waits.path()
+        );
+        let recorded = record_while(&options, &["sh", "-c", &script], |timesink| {
+            while !started.exists() {
+                thread::sleep(Duration::from_millis(1));
+            }
             timesink.signal(libc::SIGSTOP);
             thread::sleep(Duration::from_secs(1));
             timesink.signal(libc::SIGCONT);
