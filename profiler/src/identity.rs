@@ -11,6 +11,12 @@ use crate::{
     mounts::{Found, Mounts},
 };
 
+/// Whether nobody but root may have written to a file. In a container others are root too.
+pub(crate) fn is_roots(data: &std::fs::Metadata) -> bool {
+    const WRITABLE_BY_OTHERS: u32 = 0o022;
+    data.uid() == 0 && data.mode() & WRITABLE_BY_OTHERS == 0
+}
+
 /// Tells files apart.
 pub trait Identify: Debug + Send + Sync {
     /// What a file is called; `None` where that cannot be told.

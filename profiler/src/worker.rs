@@ -16,7 +16,6 @@ mod wire;
 use std::{
     fs::File,
     io,
-    os::unix::fs::MetadataExt,
     path::PathBuf,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
@@ -30,6 +29,7 @@ use job::TABLE_KEY;
 pub use job::{Answer, Given, Job, MAX_UNITS, TableCost};
 
 use crate::{
+    identity::is_roots,
     jit::Kind,
     unwind::{cache, rows::Rows},
 };
@@ -316,7 +316,10 @@ impl Workers {
         match answer {
             Ok(answer) => {
                 // One that read what others than root wrote may be theirs: it answers for no other file.
-                if files.iter().all(|file| is_roots(file)) {
+                if files
+                    .iter()
+                    .all(|file| file.metadata().is_ok_and(|data| is_roots(&data)))
+                {
                     self.idle().push(child);
                 }
                 Ok(answer)
@@ -384,12 +387,6 @@ impl Drop for Slot<'_> {
         *free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.workers.freed.notify_one();
     }
-}
-
-/// Whether nobody but root may have written to a file.
-fn is_roots(file: &File) -> bool {
-    let data = file.metadata();
-    data.is_ok_and(|data| data.uid() == 0 && data.mode() & 0o022 == 0)
 }
 
 fn is_for(names: &Names, offsets: &[u64]) -> bool {

@@ -19,6 +19,7 @@ use std::{
 use symbolizer::{Detail, Miss, Names, Symbol};
 
 use crate::cache::{Folder, folder_of, hex, seal, unseal};
+use crate::identity::is_roots;
 use stored::Stored;
 
 /// Rises with every change of the layout or of what names are.
@@ -166,7 +167,6 @@ impl Key {
             return None;
         }
         let build_id = build_id.and_then(hex);
-        let is_roots = |data: &Metadata| data.uid() == 0 && data.mode() & 0o022 == 0;
         let is_believed = is_hosts && is_roots(&data) && others.iter().flatten().all(is_roots);
         let name = match build_id {
             Some(id) if is_believed => id,

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     cache::folder_of,
     code_files::CodeFile,
+    identity::is_roots,
     roots::Root,
     unwind::{
         cache::{Cache, Key},
@@ -180,10 +181,10 @@ fn cached(
     workers: &Workers,
     unstored: &Sender<Unstored>,
 ) -> Built {
-    let trusted = file.metadata().ok().filter(|data| {
-        let is_roots = data.uid() == 0 && data.mode() & 0o022 == 0;
-        is_roots && data.len() >= MIN_CACHED_BYTES && is_hosts(path, data)
-    });
+    let trusted = file
+        .metadata()
+        .ok()
+        .filter(|data| is_roots(data) && data.len() >= MIN_CACHED_BYTES && is_hosts(path, data));
     let (Some(data), Some(build_id)) = (trusted, build_id) else {
         return built(file, workers);
     };
