@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    time::Duration,
 };
 
 use abi::{
@@ -22,7 +23,7 @@ use anyhow::{Context, Result, anyhow};
 use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{Array, HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray, RingBuf},
-    programs::{PerfEvent, RawTracePoint},
+    programs::{PerfEvent, ProgramInfo, RawTracePoint},
 };
 
 pub use self::{identifier::Identifier, images::images};
@@ -78,6 +79,15 @@ pub struct Taken {
     pub counts: HashMap<SampleKey, SampleCount>,
     /// Waits.
     pub waits: HashMap<WaitKey, WaitCount>,
+}
+
+/// What the kernel counted of programs' runs while its BPF statistics were on: `aya::sys::enable_stats`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Runs {
+    /// How often they ran.
+    pub count: u64,
+    /// How long that took, on all CPUs together.
+    pub time: Duration,
 }
 
 impl Programs {
@@ -308,13 +318,34 @@ impl Programs {
         Ok(Array::<_, Plain<Control>>::try_from(control)?.set(0, Plain(self.control), 0)?)
     }
 
+    /// The runs of each loaded program, by the program's name.
+    ///
+    /// # Errors
+    /// Where the kernel does not tell of a program.
+    pub fn runs(&self) -> Result<BTreeMap<String, Runs>> {
+        let tell = |(name, info): (&str, ProgramInfo)| {
+            let runs = Runs {
+                count: info.run_count(),
+                time: info.run_time(),
+            };
+            (name.to_owned(), runs)
+        };
+        Ok(infos(&self.ebpf)?.into_iter().map(tell).collect())
+    }
+
     /// How many instructions the kernel's verifier went through for each loaded program, by the
     /// program's name. It gives up at a million, and loading takes the longer the more there are.
     ///
     /// # Errors
     /// Where the kernel does not tell of a program.
     pub fn verified_instructions(&self) -> Result<BTreeMap<String, u32>> {
-        verified_instructions(&self.ebpf)
+        let verified = |(name, info): (&str, ProgramInfo)| {
+            Some((name.to_owned(), info.verified_instruction_count()?))
+        };
+        Ok(infos(&self.ebpf)?
+            .into_iter()
+            .filter_map(verified)
+            .collect())
     }
 
     /// Takes what was counted since the last call: the programs go on in the other maps, and these
@@ -361,17 +392,23 @@ impl Programs {
 }
 
 fn verified_instructions(ebpf: &Ebpf) -> Result<BTreeMap<String, u32>> {
-    let mut verified = BTreeMap::new();
+    let verified = |(name, info): (&str, ProgramInfo)| {
+        Some((name.to_owned(), info.verified_instruction_count()?))
+    };
+    Ok(infos(ebpf)?.into_iter().filter_map(verified).collect())
+}
+
+/// What the kernel tells of each loaded program.
+fn infos(ebpf: &Ebpf) -> Result<Vec<(&str, ProgramInfo)>> {
     let loaded = ebpf.programs().filter(|(_, program)| program.fd().is_ok());
-    for (name, program) in loaded {
-        let info = program
-            .info()
-            .with_context(|| format!("failed to ask the kernel about the program `{name}`"))?;
-        if let Some(instructions) = info.verified_instruction_count() {
-            verified.insert(name.to_owned(), instructions);
-        }
-    }
-    Ok(verified)
+    loaded
+        .map(|(name, program)| {
+            let info = program.info();
+            let info = info
+                .with_context(|| format!("failed to ask the kernel about the program `{name}`"))?;
+            Ok((name, info))
+        })
+        .collect()
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut aya::programs::Program> {

@@ -13,6 +13,7 @@ use abi::{
     records::kind,
     samples::{SampleCount, SampleKey},
 };
+use aya::sys::{Stats, enable_stats};
 use profiler::{
     addresses,
     bpf::{Programs, Sizes},
@@ -125,19 +126,20 @@ fn load(scope: Scope) -> Programs {
     Programs::load(&config(scope), sizes).unwrap()
 }
 
-/// Every tick of the clock ends in one outcome, and this thread's samples are its CPU time.
+/// Every tick that the kernel delivers ends in one outcome, and this thread's samples are its CPU time
+/// but for the ticks that a busy host did not let happen.
 #[test]
 fn ticks_and_samples_add_up() {
+    let _measuring = enable_stats(Stats::RunTime).unwrap();
     let mut programs = load(Scope::Machine);
     programs.follow_processes().unwrap();
     let recorded = record(programs);
     let counters = recorded.programs.counters(0).unwrap();
     let ticks: u64 = counters.outcomes.iter().sum();
-    assert!(
-        ticks.abs_diff(recorded.ticks) * 100 <= recorded.ticks * 2,
-        "{ticks} of {}",
-        recorded.ticks
-    );
+    assert_eq!(ticks, recorded.programs.runs().unwrap()["on_cpu"].count);
+    assert!(ticks > recorded.ticks / 2, "{ticks} of {}", recorded.ticks);
+    // On each CPU an event may have begun a tick when it was stopped.
+    let missing = (recorded.ticks + 2).saturating_sub(ticks);
     let counted: u64 = recorded.counts.values().map(|count| count.samples).sum();
     assert_eq!(counted, counters.outcomes[Outcome::Sampled as usize]);
     assert_eq!(counted, counters.ends.iter().sum::<u64>());
@@ -151,7 +153,9 @@ fn ticks_and_samples_add_up() {
         .map(|(_, count)| count.weight)
         .sum();
     let spun = u64::try_from(recorded.spun.as_nanos()).unwrap();
-    assert!(own.abs_diff(spun) * 100 <= spun * 5, "{own} of {spun} ns");
+    let undelivered = missing * 1_000_000_000 / HZ;
+    let margin = spun / 50 + undelivered;
+    assert!(own.abs_diff(spun) <= margin, "{own} of {spun} ns");
 }
 
 /// Only the target is counted, each stack that was counted was sent, and its file announced.
