@@ -3,15 +3,21 @@
 //! A recording is put into a [`Profile`] through interned handles, and one [`Format`] turns it into bytes.
 //! Every name passes [`clean()`] on its way in, so that no encoder meets a control character.
 //!
-//! Nothing here opens a file, reads a clock, logs, or knows where names and stacks come from.
+//! A [`Store`] keeps profiles of windows and gives them back by time and label.
+//!
+//! The model and the encoders open no file; nothing here reads a clock, logs, or knows where names and stacks
+//! come from.
 
+mod cgroup;
 mod clean;
 mod duration;
 mod encode;
 mod hottest;
 mod ledger;
 mod profile;
+mod store;
 
+pub use cgroup::{container, unit};
 pub use clean::{MAX_CHARS, REPLACEMENT, clean, clean_lines, shorten};
 pub use duration::human_duration;
 pub use encode::{Encode, EncodeError, Folded, Format, Pprof, Svg};
@@ -20,4 +26,7 @@ pub use ledger::{Ledger, LedgerRow, RowKind};
 pub use profile::{
     Frame, FrameId, FrameKind, Function, FunctionId, Labels, Line, Mapping, MappingId, MappingKind,
     Meta, Period, Profile, Sample, SampleType, Stack, StackId, StringId, Unit, WaitLabels,
+};
+pub use store::{
+    Kept, Label, Matcher, Query, Range, Retention, Row, Store, StoreError, Timeline, TimelineOf,
 };

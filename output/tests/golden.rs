@@ -86,6 +86,8 @@ fn pprof_tells_how_a_thread_waited() {
         }
         let labels = Labels {
             tid,
+            cgroup: None,
+            slice: None,
             wait: Some(wait),
             ..ran
         };

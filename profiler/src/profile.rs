@@ -95,6 +95,7 @@ fn meta(recorded: &Recorded, args: &RecordArgs) -> Meta {
         time_nanos: nanoseconds(since_epoch),
         duration_nanos: nanoseconds(recorded.duration),
         event: parts.join("; "),
+        slice_ns: 0,
     }
 }
 

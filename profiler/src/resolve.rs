@@ -78,6 +78,8 @@ fn add_samples(
             tid: key.tid,
             process: profile.intern_string(&comm(&key.process)),
             thread: profile.intern_string(&comm(&key.thread)),
+            cgroup: None,
+            slice: None,
             wait: None,
         };
         if let Some(stack) = profile.intern_frames(&frames) {
@@ -98,6 +100,8 @@ pub fn add_lost(profile: &mut Profile, cause: &str, values: &[u64]) {
         tid: 0,
         process: nobody,
         thread: nobody,
+        cgroup: None,
+        slice: None,
         wait: None,
     };
     let frame = profile.synthetic(&format!("[lost: {cause}]"));

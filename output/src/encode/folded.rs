@@ -280,6 +280,8 @@ mod tests {
             tid: 1,
             process,
             thread: process,
+            cgroup: None,
+            slice: None,
             wait: None,
         };
         for (leaf, value) in [("a", 3), ("b", 20), ("c", 4), ("wide", 30)] {

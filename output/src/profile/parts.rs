@@ -19,6 +19,8 @@ pub struct Meta {
     pub duration_nanos: i64,
     /// What made the samples, such as `cpu-clock at 99 Hz`.
     pub event: String,
+    /// How long a [slice](Labels::slice) of the recording is, in nanoseconds; 0 where it has none.
+    pub slice_ns: u64,
 }
 
 /// What a value counts. Values of different units are never added up.
@@ -171,6 +173,10 @@ pub struct Labels {
     pub process: StringId,
     /// The name of the thread.
     pub thread: StringId,
+    /// The control group of the process, as a path below the root of all; `None` where it is not known.
+    pub cgroup: Option<StringId>,
+    /// In which slice of the recording, from 0; `None` where the profile does not tell times.
+    pub slice: Option<u32>,
     /// How the thread waited; `None` while it ran.
     pub wait: Option<WaitLabels>,
 }

@@ -17,6 +17,8 @@ fn labels(profile: &mut Profile, tid: u32) -> Labels {
         tid,
         process: name,
         thread: name,
+        cgroup: None,
+        slice: None,
         wait: None,
     }
 }

@@ -21,6 +21,7 @@ pub(crate) fn meta(text: &str) -> Meta {
         time_nanos: 1_700_000_000_000_000_000,
         duration_nanos: 10_000_000_000,
         event: "cpu-clock at 99 Hz".to_owned(),
+        slice_ns: 0,
     }
 }
 
@@ -153,6 +154,8 @@ pub(crate) fn labels(profile: &mut Profile, tid: u32, thread: &str) -> Labels {
         tid,
         process: profile.intern_string("app"),
         thread: profile.intern_string(thread),
+        cgroup: None,
+        slice: None,
         wait: None,
     }
 }

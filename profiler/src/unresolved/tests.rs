@@ -46,6 +46,8 @@ impl Scene {
             tid: 1,
             process,
             thread: process,
+            cgroup: None,
+            slice: None,
             wait: None,
         };
         let stack = self.profile.intern_frames(root_first).unwrap();

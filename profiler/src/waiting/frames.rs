@@ -152,6 +152,8 @@ impl Adder<'_, '_, '_> {
             tid: wait.key.tid,
             process: profile.intern_string(&comm(&wait.key.process)),
             thread: profile.intern_string(&comm(&wait.key.thread)),
+            cgroup: None,
+            slice: None,
             wait: Some(WaitLabels {
                 state: profile.intern_string(state),
                 cause: profile.intern_string(cause),
