@@ -16,6 +16,8 @@ static CONFIG: Config = Config {
     cgroup_level: 0,
     scope: 0,
     has_threads: 0,
+    with_cgroups: 0,
+    moment_mask: 0,
     padding: 0,
     addresses: Addresses {
         code_mask: 0,

@@ -9,11 +9,17 @@
 #![no_std]
 #![no_main]
 #![allow(
+    internal_features,
+    reason = "stable Rust has no atomic exchange for this target"
+)]
+#![feature(core_intrinsics)]
+#![allow(
     missing_docs,
     unreachable_pub,
     reason = "aya's macros make public functions without documentation of the programs"
 )]
 
+mod atomic;
 mod emit;
 mod frames;
 mod identify;

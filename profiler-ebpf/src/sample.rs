@@ -12,7 +12,9 @@ use aya_ebpf::{
     bindings::{BPF_NOEXIST, bpf_perf_event_data},
     helpers::{
         bpf_get_current_pid_tgid,
-        generated::{bpf_get_attach_cookie, bpf_get_stack, bpf_ktime_get_ns},
+        generated::{
+            bpf_get_attach_cookie, bpf_get_current_cgroup_id, bpf_get_stack, bpf_ktime_get_ns,
+        },
     },
     maps::HashMap,
     programs::PerfEventContext,
@@ -60,6 +62,10 @@ fn take(ctx: &PerfEventContext, event: u32, verdicts: &mut [Verdict; VERDICTS]) 
     scratch.key.pid = pid;
     scratch.key.tid = tid;
     scratch.key.event = event;
+    if config!(with_cgroups) != 0 {
+        // SAFETY: the helper has no preconditions.
+        scratch.key.cgroup = unsafe { bpf_get_current_cgroup_id() };
+    }
     let outcome = count(ctx, scratch);
     scratch.release();
     outcome
@@ -92,15 +98,20 @@ fn count(ctx: &PerfEventContext, scratch: &mut Scratch) -> Outcome {
     add(scratch, period)
 }
 
-/// The moment of a sample whose names depend on it.
+/// The moment of a sample whose names depend on it, or of any where all moments are wanted.
 #[inline(always)]
 fn moment(scratch: &Scratch) -> u32 {
-    if scratch.has_anonymous == 0 || scratch.key.user == StackHash::NONE {
+    let mask = if scratch.has_anonymous != 0 && scratch.key.user != StackHash::NONE {
+        control().moment_mask
+    } else {
+        config!(moment_mask)
+    };
+    if mask == 0 {
         return 0;
     }
     // SAFETY: the helper has no preconditions.
     let now_ns = unsafe { bpf_ktime_get_ns() };
-    (now_ns >> MOMENT_SHIFT) as u32 & control().moment_mask
+    (now_ns >> MOMENT_SHIFT) as u32 & mask
 }
 
 /// The names that the thread and its process have at this moment.

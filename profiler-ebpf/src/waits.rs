@@ -82,13 +82,13 @@ fn leave(ctx: &BtfTracePointContext, control: &Control, now: u64, preempted: boo
     };
     thread.times.switches += 1;
     let exec_ns = thread::exec_ns(task);
+    let since = thread.until(now);
     match thread.phase {
-        phase::RUNNING => thread.times.on_ns += now.saturating_sub(thread.since_ns),
-        phase::AWAY => entered_unseen(thread, exec_ns, now),
+        phase::RUNNING => thread.times.on_ns += now.saturating_sub(since),
+        phase::AWAY => entered_unseen(thread, exec_ns, since, now),
         _ => {}
     }
     thread.exec_ns = exec_ns;
-    thread.since_ns = now;
     thread.woken_ns = 0;
     thread.key.pid = (who >> 32) as u32;
     thread.key.tid = who as u32;
@@ -112,11 +112,11 @@ fn leave(ctx: &BtfTracePointContext, control: &Control, now: u64, preempted: boo
 /// The running thread, which leaves, was not seen to get the CPU. How long it has run is known, and it is
 /// taken to have run at the end.
 #[inline(always)]
-fn entered_unseen(thread: &mut Thread, exec_ns: u64, now: u64) {
+fn entered_unseen(thread: &mut Thread, exec_ns: u64, since: u64, now: u64) {
     thread::miss(Miss::SwitchUnseen);
-    let away_ns = now.saturating_sub(thread.since_ns);
+    let away_ns = now.saturating_sub(since);
     let ran_ns = exec_ns.saturating_sub(thread.exec_ns).min(away_ns);
-    let wait = thread.wait(now.saturating_sub(ran_ns));
+    let wait = thread.wait(since, now.saturating_sub(ran_ns));
     thread.times.on_ns += ran_ns;
     count::add(&thread.key, &wait.alone(thread.key.tid));
 }
@@ -177,9 +177,10 @@ fn enter(control: &Control, now: u64, next: *mut task_struct) {
     let Some(thread) = thread::of(next) else {
         return;
     };
+    let since = thread.until(now);
     match thread.phase {
         phase::AWAY => {
-            let wait = thread.wait(now);
+            let wait = thread.wait(since, now);
             count::ended(control, thread, &wait);
         }
         phase::RUNNING => left_unseen(thread, next),
@@ -189,7 +190,6 @@ fn enter(control: &Control, now: u64, next: *mut task_struct) {
         }
     }
     thread.phase = phase::RUNNING;
-    thread.since_ns = now;
 }
 
 /// A thread that was asleep is ready to run.

@@ -282,6 +282,7 @@ mod tests {
             tid,
             thread: [0; 16],
             process: [0; 16],
+            cgroup: 0,
             event: 0,
             moment: 0,
         }
@@ -323,6 +324,7 @@ mod tests {
             tid,
             thread: [0; 16],
             process: [0; 16],
+            cgroup: 0,
             state: 0,
             flags: 0,
         };

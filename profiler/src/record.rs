@@ -533,6 +533,8 @@ fn config(targets: &Targets, offsets: Offsets) -> Result<Config> {
         cgroup_level: targets.cgroup.level,
         scope: targets.scope as u32,
         has_threads: u32::from(targets.has_threads()),
+        with_cgroups: 0,
+        moment_mask: 0,
         padding: 0,
         addresses: addresses::of_this_machine(),
         offsets,

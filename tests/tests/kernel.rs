@@ -33,6 +33,8 @@ fn config(scope: Scope) -> Config {
         cgroup_level: 0,
         scope: scope as u32,
         has_threads: 0,
+        with_cgroups: 0,
+        moment_mask: 0,
         padding: 0,
         addresses: addresses::of_this_machine(),
         offsets: btf::offsets(&Btf::of_kernel().unwrap()).unwrap(),

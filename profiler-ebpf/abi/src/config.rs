@@ -118,6 +118,11 @@ pub struct Config {
     pub scope: u32,
     /// 1 where a target may be a single thread, 0 where all are processes.
     pub has_threads: u32,
+    /// 1 where counts are kept apart by cgroup.
+    pub with_cgroups: u32,
+    /// The bits of [`crate::samples::SampleKey::moment`] that are kept of samples whose names do not
+    /// depend on it; 0 where their times are not wanted.
+    pub moment_mask: u32,
     /// Always 0.
     pub padding: u32,
     /// How addresses are made up.
@@ -128,7 +133,7 @@ pub struct Config {
 
 const _: () = assert!(size_of::<Offsets>() == 136);
 const _: () = assert!(size_of::<Addresses>() == 16);
-const _: () = assert!(size_of::<Config>() == 56 + size_of::<Offsets>());
+const _: () = assert!(size_of::<Config>() == 64 + size_of::<Offsets>());
 
 /// The kind of a target in the map of targets, as bits, since one number can name both a process
 /// and its first thread.

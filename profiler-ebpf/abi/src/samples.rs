@@ -68,16 +68,19 @@ pub struct SampleKey {
     pub thread: [u8; COMM_BYTES],
     /// The name of the process's first thread, padded with NUL.
     pub process: [u8; COMM_BYTES],
+    /// The id of the process's cgroup (version 2); 0 where that is not wanted.
+    pub cgroup: u64,
     /// Which event of the recording, from 0.
     pub event: u32,
-    /// When the sample was taken, where a frame of its user stack lies in memory without a file: what
-    /// a JIT has there changes with time. In units of 2^[`MOMENT_SHIFT`] ns of the monotonic clock,
-    /// without their upper bits and without those that [`crate::tables::Control`] masks; 0 for other
-    /// stacks, so that all their samples share a count.
+    /// When the sample was taken, where a frame of its user stack lies in memory without a file, since
+    /// what a JIT has there changes with time, or where all times are wanted. In units of
+    /// 2^[`MOMENT_SHIFT`] ns of the monotonic clock, without their upper bits and without those that
+    /// [`crate::tables::Control`] or [`crate::config::Config`] masks; 0 for other samples, which share
+    /// a count.
     pub moment: u32,
 }
 
-const _: () = assert!(size_of::<SampleKey>() == 80);
+const _: () = assert!(size_of::<SampleKey>() == 88);
 
 /// The unit of [`SampleKey::moment`] as a power of two of nanoseconds: 65 µs, of which a `u32` counts
 /// 78 hours.

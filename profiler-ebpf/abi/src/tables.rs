@@ -36,6 +36,8 @@ pub mod visit {
     pub const AGAIN: u32 = 1;
     /// Its account is closed.
     pub const END: u32 = 2;
+    /// What it has been doing is counted up to this moment, and goes on from there.
+    pub const TURN: u32 = 3;
 }
 
 /// What user space changes while the programs run. It is the only writer.

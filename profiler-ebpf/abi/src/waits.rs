@@ -55,9 +55,11 @@ pub const fn bucket_start(bucket: usize) -> u64 {
 
 /// Bits of [`WaitKey::flags`].
 pub mod flags {
-    /// The thread had left the CPU before the recording began; what is counted begins with it.
+    /// The thread had left the CPU before the recording, or its window, began; what is counted begins
+    /// with it.
     pub const SEEDED: u32 = 1;
-    /// The thread was still away from the CPU when the recording ended; what is counted ends there.
+    /// The thread was still away from the CPU when the recording, or its window, ended; what is counted
+    /// ends there.
     pub const OPEN: u32 = 2;
 }
 
@@ -79,13 +81,15 @@ pub struct WaitKey {
     pub thread: [u8; COMM_BYTES],
     /// The name of the process's first thread, padded with NUL.
     pub process: [u8; COMM_BYTES],
+    /// The id of the process's cgroup (version 2); 0 where that is not wanted.
+    pub cgroup: u64,
     /// A [`crate::reasons::State`].
     pub state: u32,
     /// Bits of [`flags`].
     pub flags: u32,
 }
 
-const _: () = assert!(size_of::<WaitKey>() == 96);
+const _: () = assert!(size_of::<WaitKey>() == 104);
 
 /// How often and for how long. Where stacks are taken of a part of the waits only, each one that
 /// was taken stands for as many as its weight says, in all of these but the longest.

@@ -147,6 +147,12 @@ pub(crate) fn identify(thread: &mut Thread, task: *const task_struct) {
     thread.key.tid = task.field(config!(offsets.task_pid));
     sample::copy_comm(task, &mut thread.key.thread);
     sample::copy_comm(leader, &mut thread.key.process);
+    if config!(with_cgroups) != 0 {
+        let set = task.object(config!(offsets.task_cgroups));
+        let group = set.object(config!(offsets.css_set_dfl_cgrp));
+        let node = group.object(config!(offsets.cgroup_kn));
+        thread.key.cgroup = node.field(config!(offsets.kernfs_node_id));
+    }
 }
 
 /// Takes the stack of a wait at its end, in the thread's own context, and counts the wait.

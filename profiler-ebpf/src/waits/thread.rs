@@ -16,6 +16,7 @@ use core::{ffi::c_void, ptr};
 
 use super::{repeat::Repeats, stacks::Stacks};
 use crate::{
+    atomic,
     kernel::{Object, config},
     maps::{PendingWait, RING, counters},
 };
@@ -35,7 +36,8 @@ pub(crate) mod phase {
 /// A watched thread.
 #[repr(C)]
 pub(crate) struct Thread {
-    /// From when on it has been running or away.
+    /// From when on it has been running or away. Taken by [`Thread::until`] or [`Thread::until_if`], so
+    /// that each piece of time is counted by one program.
     pub(crate) since_ns: u64,
     /// When it was woken; 0 while it was not.
     pub(crate) woken_ns: u64,
@@ -93,37 +95,49 @@ impl Thread {
         self.end = stacks.end;
     }
 
-    /// The present wait, taken to end now, and added to the thread's times.
+    /// What the thread has been doing ends now, or is counted up to now: the answer is since when.
     #[inline(always)]
-    pub(crate) fn wait(&mut self, now: u64) -> Wait {
-        let away_ns = now.saturating_sub(self.since_ns);
+    pub(crate) fn until(&mut self, now: u64) -> u64 {
+        atomic::swap(&mut self.since_ns, now)
+    }
+
+    /// As [`Self::until`], where nobody else has done so since the thread was looked at.
+    #[inline(always)]
+    pub(crate) fn until_if(&mut self, since: u64, now: u64) -> bool {
+        atomic::swap_if(&mut self.since_ns, since, now)
+    }
+
+    /// A wait that ends now, of which the part from `since` on is not counted yet.
+    #[inline(always)]
+    pub(crate) fn wait(&mut self, since: u64, now: u64) -> Wait {
         let is_ready = self.key.state >= State::Preempted as u32;
-        let wait = if is_ready {
-            self.times.preempted_ns += if self.key.state == State::Preempted as u32 {
-                away_ns
-            } else {
-                0
-            };
-            Wait {
-                asleep_ns: 0,
-                queued_ns: away_ns,
-            }
-        } else {
-            // Clocks of two CPUs may differ a little: what counts is that the parts add up.
-            let asleep_ns = match self.woken_ns {
-                0 => {
-                    self.times.wakeups_missed += 1;
-                    away_ns
-                }
-                woken => woken.saturating_sub(self.since_ns).min(away_ns),
-            };
-            Wait {
-                asleep_ns,
-                queued_ns: away_ns - asleep_ns,
-            }
-        };
         if is_ready || self.woken_ns == 0 {
             self.key.waker = StackHash::NONE;
+        }
+        if !is_ready && self.woken_ns == 0 {
+            self.times.wakeups_missed += 1;
+        }
+        self.part(since, now)
+    }
+
+    /// The part of the present wait from `since` to now, added to the thread's times.
+    #[inline(always)]
+    pub(crate) fn part(&mut self, since: u64, now: u64) -> Wait {
+        let away_ns = now.saturating_sub(since);
+        let asleep_ns = if self.key.state >= State::Preempted as u32 {
+            0
+        } else if self.woken_ns == 0 {
+            away_ns
+        } else {
+            // Clocks of two CPUs may differ a little: what counts is that the parts add up.
+            self.woken_ns.saturating_sub(since).min(away_ns)
+        };
+        let wait = Wait {
+            asleep_ns,
+            queued_ns: away_ns - asleep_ns,
+        };
+        if self.key.state == State::Preempted as u32 {
+            self.times.preempted_ns += away_ns;
         }
         self.times.asleep_ns += wait.asleep_ns;
         self.times.queued_ns += wait.queued_ns;

@@ -57,19 +57,22 @@ pub(crate) fn each(ctx: *mut IterTask) {
     let Some(thread) = thread::of(task) else {
         return;
     };
-    match control.visit {
-        visit::AGAIN => again(thread, task),
-        _ => {
-            if let Some(account) = close(control, thread, task) {
-                // SAFETY: the verifier knows the file, and the length is the record's.
-                unsafe {
-                    bpf_seq_write(
-                        (*meta).seq,
-                        (&raw const account).cast::<c_void>(),
-                        size_of::<ThreadTimes>() as u32,
-                    );
-                }
-            }
+    let account = match control.visit {
+        visit::AGAIN => {
+            again(thread, task);
+            None
+        }
+        visit::TURN => turn(thread, task),
+        _ => close(control, thread, task),
+    };
+    if let Some(account) = account {
+        // SAFETY: the verifier knows the file, and the length is the record's.
+        unsafe {
+            bpf_seq_write(
+                (*meta).seq,
+                (&raw const account).cast::<c_void>(),
+                size_of::<ThreadTimes>() as u32,
+            );
         }
     }
 }
@@ -171,6 +174,41 @@ fn begin(task: *mut task_struct) {
     };
 }
 
+/// Counts what a thread has been doing up to now, while it may be switched on another CPU: then the
+/// programs at the scheduler have counted it. The sums of its times are added to without a lock; where
+/// the thread is switched in that very moment, one of the two may be lost, which the residual tells.
+#[inline(always)]
+fn turn(thread: &mut Thread, task: *mut task_struct) -> Option<ThreadTimes> {
+    let since = thread.since_ns;
+    match thread.phase {
+        phase::RUNNING => {
+            let now = now();
+            if thread.until_if(since, now) {
+                thread.times.on_ns += now.saturating_sub(since);
+            }
+            Some(thread.account(false, now))
+        }
+        phase::AWAY => {
+            let mut key = thread.key;
+            if key.kernel == StackHash::NONE && key.user == StackHash::NONE {
+                if let Some(stacks) = stacks::take_of(task, thread) {
+                    (key.user, key.kernel) = (stacks.user, stacks.kernel);
+                }
+            }
+            let now = now();
+            if thread.until_if(since, now) {
+                let wait = thread.part(since, now);
+                key.flags |= flags::OPEN;
+                key.waker = StackHash::NONE;
+                thread.key.flags |= flags::SEEDED;
+                count::add(&key, &wait.alone(key.tid));
+            }
+            Some(thread.account(false, now))
+        }
+        _ => None,
+    }
+}
+
 /// Closes the account of a thread. A wait that goes on is counted up to the end.
 #[inline(always)]
 fn close(control: &Control, thread: &mut Thread, task: *mut task_struct) -> Option<ThreadTimes> {
@@ -187,7 +225,7 @@ fn close(control: &Control, thread: &mut Thread, task: *mut task_struct) -> Opti
                 }
             }
             thread.key.flags |= flags::OPEN;
-            let wait = thread.wait(stopped);
+            let wait = thread.wait(thread.since_ns, stopped);
             count::add(&thread.key, &wait.alone(thread.key.tid));
         }
         _ => return None,

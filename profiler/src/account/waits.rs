@@ -234,6 +234,7 @@ mod tests {
             tid: 1,
             thread: [0; COMM_BYTES],
             process: [0; COMM_BYTES],
+            cgroup: 0,
             state: 0,
             flags: flags::OPEN,
         };

@@ -59,6 +59,8 @@ impl Identifier {
             cgroup_level: 0,
             scope: Scope::Tasks as u32,
             has_threads: 0,
+            with_cgroups: 0,
+            moment_mask: 0,
             padding: 0,
             addresses: Addresses::default(),
             offsets: *offsets,

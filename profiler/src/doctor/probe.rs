@@ -150,6 +150,8 @@ fn programs(cpus: &[u32]) -> (Attempt, Result<Loaded>) {
                 // The scope for which the programs do most.
                 scope: Scope::Tasks as u32,
                 has_threads: 0,
+                with_cgroups: 0,
+                moment_mask: 0,
                 padding: 0,
                 addresses: addresses::of_this_machine(),
                 offsets: *offsets,
