@@ -1,5 +1,7 @@
 //! All that the kernel sent in one recording, within bounds.
 
+mod window;
+
 use std::{
     collections::{HashMap, hash_map::Entry},
     sync::Arc,
@@ -13,6 +15,7 @@ use abi::{
 };
 
 use crate::{
+    cgroups::Cgroups,
     code_files::CodeFile,
     decode::{self, Record, Stack},
     files::Files,
@@ -53,6 +56,15 @@ impl Default for Bounds {
     }
 }
 
+/// The slices of a recording, or of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slices {
+    /// When the first begins, on the monotonic clock.
+    pub began_ns: u64,
+    /// How long each is.
+    pub slice_ns: u64,
+}
+
 /// Counts, stacks and files of a recording.
 #[derive(Debug)]
 pub struct Collected {
@@ -86,6 +98,10 @@ pub struct Collected {
     pub sideband_lost: u64,
     /// What the moments of counts mean.
     pub moments: Moments,
+    /// How times become slices, where they are told.
+    pub slices: Option<Slices>,
+    /// The paths of control groups.
+    pub cgroups: Cgroups,
     /// The maps of JITs.
     pub jit: JitMaps,
     bounds: Bounds,
@@ -114,6 +130,8 @@ impl Collected {
             stacks_dropped: 0,
             sideband_lost: 0,
             moments: Moments::since(0),
+            slices: None,
+            cgroups: Cgroups::of_machine(),
             jit: JitMaps::since(SystemTime::UNIX_EPOCH),
             bounds,
             stack_bytes: 0,
@@ -188,8 +206,12 @@ impl Collected {
         now_ns: u64,
     ) {
         for (mut key, count) in counts {
+            self.cgroups.see(key.cgroup);
             if key.moment != 0 {
-                self.jit.see(key.pid, now_ns);
+                let stack = self.user.get(&key.user);
+                if stack.is_some_and(has_anonymous) {
+                    self.jit.see(key.pid, now_ns);
+                }
                 key.moment = self.moments.of_kernel(key.moment, now_ns);
                 let is_new = !self.counts.contains_key(&key);
                 self.momentary += usize::from(is_new && key.moment != 0);
@@ -226,6 +248,7 @@ impl Collected {
     /// Adds the waits that the kernel counted since the last time.
     pub fn take_waits(&mut self, waits: impl IntoIterator<Item = (WaitKey, WaitCount)>) {
         for (key, count) in waits {
+            self.cgroups.see(key.cgroup);
             let has_room = self.waits.len() < self.bounds.waits;
             let total = if has_room || self.waits.contains_key(&key) {
                 self.waits.entry(key).or_default()
@@ -234,6 +257,24 @@ impl Collected {
             };
             total.add(&count);
         }
+    }
+
+    /// The slice of a count.
+    #[must_use]
+    pub fn slice(&self, key: &SampleKey) -> Option<u32> {
+        let slices = self.slices?;
+        let since_ns = self
+            .moments
+            .end_ns(key.moment)?
+            .saturating_sub(slices.began_ns);
+        u32::try_from(since_ns / slices.slice_ns).ok()
+    }
+
+    /// How full the fullest of what is kept from window to window is, from 0 to 1.
+    #[must_use]
+    pub fn fullness(&self) -> f64 {
+        let stacks = self.stack_bytes as f64 / self.bounds.stack_bytes as f64;
+        stacks.max(self.files.fullness())
     }
 
     /// Whether both stacks have arrived, where there are any.

@@ -5,7 +5,7 @@
 //! may not answer is read elsewhere (`copies`), and is known once it arrives.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     fs::{self, File},
     path::{Path, PathBuf},
     sync::{Arc, Weak},
@@ -82,6 +82,12 @@ impl Files {
             last_process: None,
             paths_dropped: 0,
         }
+    }
+
+    /// Who tells what the kernel programs call a file.
+    #[must_use]
+    pub fn identify(&self) -> Arc<dyn Identify> {
+        Arc::clone(&self.identify)
     }
 
     /// What stacks call a file that a mapping was told of, as far as that is known.
@@ -287,6 +293,37 @@ impl Files {
             Some(file) => file.try_clone().ok(),
             None => Some(self.open_same(&known.path, identity)?.0),
         }
+    }
+
+    /// Some of the files, with descriptors of their own.
+    #[must_use]
+    pub fn copy_of(&self, numbers: &HashSet<u32>) -> Self {
+        let mut copy = Self::new(Arc::clone(&self.identify));
+        for &number in numbers {
+            let Some(&identity) = self.by_number.get(&number) else {
+                continue;
+            };
+            let Some(known) = self.by_identity.get(&identity) else {
+                continue;
+            };
+            copy.by_number.insert(number, identity);
+            let known = KnownFile {
+                path: known.path.clone(),
+                held: self.open(number),
+                root: known.root.clone(),
+                is_seen: true,
+            };
+            copy.by_identity.insert(identity, known);
+        }
+        copy
+    }
+
+    /// How full the fuller of the two tables is whose entries stay, from 0 to 1.
+    #[must_use]
+    pub fn fullness(&self) -> f64 {
+        let paths = self.paths.len() as f64 / MAX_PATHS as f64;
+        let seen = self.held.saturating_sub(self.in_case.len());
+        paths.max(seen as f64 / MAX_OPEN as f64)
     }
 
     /// The root of a process that maps it, where other files that belong to it may be.

@@ -31,7 +31,7 @@ pub fn finish(
     report: &Report,
 ) -> Result<()> {
     report.say("symbolizing");
-    let (profile, resolved, ledgers) = profile(recorded, args, outputs);
+    let (profile, resolved, ledgers) = profile(recorded, args, outputs.has(Format::Pprof), None);
     report.say("writing");
     report.finish();
     let written = outputs.write(&profile, |path, bytes| {

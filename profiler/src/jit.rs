@@ -108,6 +108,22 @@ impl JitMaps {
         process.dump = None;
     }
 
+    /// What is known of some processes up to now.
+    #[must_use]
+    pub fn part(&mut self, pids: &HashSet<u32>) -> Self {
+        let known = pids.iter().filter_map(|pid| {
+            let process = self.processes.get(pid)?;
+            Some((*pid, process.part()))
+        });
+        let processes: HashMap<_, _> = known.collect();
+        Self {
+            processes,
+            findings: std::mem::take(&mut self.findings),
+            dropped: std::mem::take(&mut self.dropped),
+            ..Self::since(self.since)
+        }
+    }
+
     fn process(&mut self, pid: u32) -> Option<&mut Process> {
         if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&pid) {
             self.dropped += 1;

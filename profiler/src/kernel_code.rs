@@ -57,6 +57,25 @@ impl KernelCode {
         self.names = names.with_images(images.into_values());
     }
 
+    /// What is known up to now, for stacks that were taken up to now.
+    #[must_use]
+    pub fn window(&mut self) -> Self {
+        let first = self.first.take().and_then(|first| first.join().ok());
+        self.names = match first.unwrap_or_else(|| std::mem::take(&mut self.names)) {
+            names if names.is_current() => names,
+            names => KernelNames::read().with_earlier(Some(names.without_earlier())),
+        };
+        let mut images = self.told.clone();
+        for loaded in bpf::images() {
+            images.entry(loaded.start).or_insert(loaded);
+        }
+        Self {
+            names: self.names.clone().with_images(images.into_values()),
+            dropped: std::mem::take(&mut self.dropped),
+            ..Self::default()
+        }
+    }
+
     /// Names for addresses, in their order.
     #[must_use]
     pub fn resolve(&self, addresses: &[u64]) -> Vec<Result<Symbol, Miss>> {

@@ -16,6 +16,7 @@ use symbolizer::{Detail, Symbol};
 mod cache;
 mod nameless;
 mod read;
+mod remembered;
 
 use crate::{
     collected::Collected,
@@ -26,6 +27,7 @@ use crate::{
 use cache::Cache;
 pub use nameless::Nameless;
 use read::Read;
+pub use remembered::Remembered;
 
 /// Functions in which the stack of a thread begins. What called them is no code of the program,
 /// so a walk that ends there is whole, whether or not a frame pointer says so.
@@ -95,6 +97,8 @@ pub struct Means<'a> {
     pub workers: &'a Workers,
     /// Who finds the debug files of a file.
     pub finder: &'a Finder<'a>,
+    /// What earlier windows found.
+    pub remembered: Option<&'a Remembered>,
 }
 
 /// How names were found.

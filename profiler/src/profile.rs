@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use output::{Format, Meta, Profile};
+use output::{Meta, Profile};
 use symbolizer::Detail;
 
 use crate::{
@@ -11,20 +11,21 @@ use crate::{
     columns::Columns,
     debug_files::{Debuginfod, Finder},
     ledger::{Ledgers, wait_account},
-    names::Means,
-    outputs::Outputs,
+    names::{Means, Remembered},
     record::Recorded,
     resolve::{Resolved, add_lost, lost_samples, resolve},
     sampling::Sampling,
     waiting::Rules,
 };
 
-/// The profile of a recording, and how it came to be.
+/// The profile of a recording, and how it came to be; with lines of the source only where they are
+/// wanted.
 #[must_use]
 pub fn profile<'a>(
     recorded: &'a Recorded,
     args: &RecordArgs,
-    outputs: &Outputs,
+    wants_lines: bool,
+    remembered: Option<&Remembered>,
 ) -> (Profile, Resolved<'a>, Ledgers) {
     let events = &recorded.events;
     let columns = Columns::new(events, recorded.waits.is_some());
@@ -35,7 +36,7 @@ pub fn profile<'a>(
     profile.short_names = args.short_names;
     let detail = Detail {
         // The line of an inlined function would be told of the function around it.
-        lines: outputs.has(Format::Pprof) && !args.no_inline,
+        lines: wants_lines && !args.no_inline,
         inlines: !args.no_inline,
     };
     let rules = Rules {
@@ -49,6 +50,7 @@ pub fn profile<'a>(
         detail,
         workers: &recorded.workers,
         finder: &finder,
+        remembered,
     };
     let resolved = resolve(&recorded.collected, &mut profile, &means, &columns, rules);
     for (number, (sampling, account)) in events.iter().enumerate() {
@@ -95,7 +97,10 @@ fn meta(recorded: &Recorded, args: &RecordArgs) -> Meta {
         time_nanos: nanoseconds(since_epoch),
         duration_nanos: nanoseconds(recorded.duration),
         event: parts.join("; "),
-        slice_ns: 0,
+        slice_ns: recorded
+            .collected
+            .slices
+            .map_or(0, |slices| slices.slice_ns),
     }
 }
 

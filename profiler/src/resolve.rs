@@ -1,7 +1,7 @@
 //! From what was collected to the stacks of a profile.
 
 use abi::samples::SampleCount;
-use output::{FrameId, Labels, Profile};
+use output::{FrameId, Labels, Profile, StringId};
 
 use crate::{
     collected::Collected,
@@ -78,8 +78,8 @@ fn add_samples(
             tid: key.tid,
             process: profile.intern_string(&comm(&key.process)),
             thread: profile.intern_string(&comm(&key.thread)),
-            cgroup: None,
-            slice: None,
+            cgroup: cgroup(profile, collected, key.cgroup),
+            slice: collected.slice(key),
             wait: None,
         };
         if let Some(stack) = profile.intern_frames(&frames) {
@@ -87,6 +87,12 @@ fn add_samples(
             profile.add(stack, labels, &values);
         }
     }
+}
+
+/// The path of a control group, as a label.
+pub(crate) fn cgroup(profile: &mut Profile, collected: &Collected, id: u64) -> Option<StringId> {
+    let path = collected.cgroups.path(id)?;
+    Some(profile.intern_string(path))
 }
 
 /// Adds samples of which nothing but the reason of their loss is known.

@@ -299,7 +299,7 @@ fn below(root: &Path, path: &Path) -> PathBuf {
 
 /// Where the hierarchy is mounted, from the text of `/proc/PID/mountinfo`: fields by spaces, the
 /// fourth the root of the mount and the fifth its place, the type after the field `-`.
-fn cgroup_root(mounts: &str) -> Option<PathBuf> {
+pub(crate) fn cgroup_root(mounts: &str) -> Option<PathBuf> {
     mounts.lines().find_map(|line| {
         let (fields, kind) = line.split_once(" - ")?;
         let mut fields = fields.split(' ').skip(3);

@@ -101,14 +101,9 @@ impl Watching {
         Ok(())
     }
 
-    /// How waits were recorded, up to now.
-    ///
-    /// # Errors
-    /// Where the counters cannot be read.
-    pub fn waits(&self, programs: &Programs) -> Result<Waits> {
-        Ok(Waits {
-            counters: programs.counters(WAITS)?,
-            periods: self.periods.clone(),
-        })
+    /// From which time since the beginning on which period was in force, as [`Waits::periods`].
+    #[must_use]
+    pub fn periods(&self) -> Vec<(Duration, Duration)> {
+        self.periods.clone()
     }
 }

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::ops::Range;
+use std::sync::Arc;
 
 use object::NativeEndian;
 use object::elf::FileHeader64;
@@ -43,7 +44,7 @@ pub struct KernelImage {
 /// Plain data: it can be taken while the code is there and asked when it has gone.
 #[derive(Clone, Debug, Default)]
 pub struct KernelNames {
-    symbols: Symbols,
+    symbols: Arc<Symbols>,
     modules: HashMap<String, Range<u64>>,
     /// In the order of their starts; of equal ones the last was told last.
     images: Vec<KernelImage>,
@@ -75,7 +76,7 @@ impl KernelNames {
     fn new(symbols: Symbols, modules: &str) -> Self {
         Self {
             modules: ranges(modules),
-            symbols,
+            symbols: Arc::new(symbols),
             ..Self::default()
         }
     }
@@ -93,6 +94,15 @@ impl KernelNames {
     pub fn with_earlier(mut self, earlier: Option<Self>) -> Self {
         self.earlier = earlier.map(Box::new);
         self
+    }
+
+    /// Without what was read before this.
+    #[must_use]
+    pub fn without_earlier(self) -> Self {
+        Self {
+            earlier: None,
+            ..self
+        }
     }
 
     /// Names for kernel addresses, in their order.

@@ -166,4 +166,19 @@ impl Counters {
         sum(&mut self.ends, &other.ends);
         sum(&mut self.misses, &other.misses);
     }
+
+    /// What was counted since an earlier look at the same counters.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut since = *self;
+        let take = |from: &mut [u64], earlier: &[u64]| {
+            for (count, before) in from.iter_mut().zip(earlier) {
+                *count = count.saturating_sub(*before);
+            }
+        };
+        take(&mut since.outcomes, &earlier.outcomes);
+        take(&mut since.ends, &earlier.ends);
+        take(&mut since.misses, &earlier.misses);
+        since
+    }
 }

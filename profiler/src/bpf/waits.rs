@@ -118,9 +118,15 @@ impl Programs {
         self.control.waits = 0;
         self.set_control()?;
         wait_for_running_programs();
-        let bytes = self.visit_threads(visit::END)?;
-        let records = bytes.chunks_exact(size_of::<ThreadTimes>());
-        Ok(records.filter_map(decode::thread).collect())
+        Ok(times(&self.visit_threads(visit::END)?))
+    }
+
+    /// Counts what each thread has been doing up to now, and gives the accounts of those that live.
+    ///
+    /// # Errors
+    /// Where the kernel does not let the threads be visited.
+    pub fn turn_waits(&mut self) -> Result<Vec<ThreadTimes>> {
+        Ok(times(&self.visit_threads(visit::TURN)?))
     }
 
     /// Runs the visiting program for each thread of the machine, and gives what it wrote.
@@ -134,6 +140,11 @@ impl Programs {
         file.read_to_end(&mut written).context(NOT_VISITED)?;
         Ok(written)
     }
+}
+
+fn times(bytes: &[u8]) -> Vec<ThreadTimes> {
+    let records = bytes.chunks_exact(size_of::<ThreadTimes>());
+    records.filter_map(decode::thread).collect()
 }
 
 const NOT_VISITED: &str = "failed to visit the threads of the machine";

@@ -89,6 +89,15 @@ impl Process {
         }
     }
 
+    /// The same, with descriptors of its own.
+    pub(super) fn part(&self) -> Self {
+        Self {
+            lives: self.lives.iter().map(Life::part).collect(),
+            dump: self.dump.clone(),
+            is_seen: self.is_seen,
+        }
+    }
+
     /// Whether it is worth a look. Another process may have got the number.
     pub(super) fn lacks_maps(&mut self, pid: u32, now_ns: u64) -> bool {
         let life = self.lives.last();
@@ -148,7 +157,32 @@ impl Process {
     }
 }
 
+impl Life {
+    fn part(&self) -> Self {
+        Self {
+            from_ns: self.from_ns,
+            started: self.started,
+            users: self.users.clone(),
+            maps: self.maps.iter().filter_map(Held::part).collect(),
+            refused: self.refused,
+            is_looked_at: self.is_looked_at,
+            looked_ns: self.looked_ns,
+        }
+    }
+}
+
 impl Held {
+    fn part(&self) -> Option<Self> {
+        Some(Self {
+            kind: self.kind,
+            path: self.path.clone(),
+            file: self.file.try_clone().ok()?,
+            growth: self.growth.clone(),
+            first_byte: self.first_byte,
+            last_byte: self.last_byte,
+        })
+    }
+
     fn grow(&mut self, now_ns: u64) {
         let Some(bytes) = length(&self.file) else {
             return;

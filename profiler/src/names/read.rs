@@ -72,7 +72,7 @@ pub(super) fn all(collected: &Collected, means: &Means<'_>, cache: &Cache) -> Ve
             scope.spawn(|| {
                 while let Some(asked) = next() {
                     let found = opened(files, asked.number)
-                        .map(|file| read(&file, &asked, files, means, cache));
+                        .map(|file| remembered(&file, &asked, files, means, cache));
                     let read = Read {
                         number: asked.number,
                         offsets: asked.offsets,
@@ -97,6 +97,26 @@ fn opened(files: &Files, number: u32) -> Option<File> {
         file::VDSO => symbolizer::vdso_file(),
         _ => files.open(number),
     }
+}
+
+fn remembered(
+    file: &File,
+    asked: &Asked,
+    files: &Files,
+    means: &Means<'_>,
+    cache: &Cache,
+) -> Found {
+    let Some(remembered) = means.remembered else {
+        return read(file, asked, files, means, cache);
+    };
+    remembered.names(file, &asked.offsets, |unknown| {
+        let asked = Asked {
+            number: asked.number,
+            offsets: unknown.to_vec(),
+            detailed: asked.detailed.clone(),
+        };
+        read(file, &asked, files, means, cache)
+    })
 }
 
 fn read(file: &File, asked: &Asked, files: &Files, means: &Means<'_>, cache: &Cache) -> Found {

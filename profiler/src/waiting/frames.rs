@@ -15,7 +15,7 @@ use crate::{
     cause::is_interrupt,
     columns::{Columns, WaitSum},
     names::{Whose, call_addresses, comm, function_of},
-    resolve::add_lost,
+    resolve::{add_lost, cgroup},
     stacks::{Halves, Stacks},
 };
 
@@ -152,7 +152,7 @@ impl Adder<'_, '_, '_> {
             tid: wait.key.tid,
             process: profile.intern_string(&comm(&wait.key.process)),
             thread: profile.intern_string(&comm(&wait.key.thread)),
-            cgroup: None,
+            cgroup: cgroup(profile, self.stacks.collected, wait.key.cgroup),
             slice: None,
             wait: Some(WaitLabels {
                 state: profile.intern_string(state),

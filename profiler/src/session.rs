@@ -1,0 +1,531 @@
+//! The attached programs and all that comes out of them, from one cut to the next: a recording is cut
+//! once, at its end, and what runs all the time is cut into windows.
+
+mod marks;
+mod threads;
+
+use std::{
+    os::fd::AsFd,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use abi::{
+    WAITS,
+    config::{Config, Offsets, Scope, Target},
+    reasons::{Counters, Outcome},
+    records::FileIdentity,
+    waits::ThreadTimes,
+};
+use anyhow::{Context, Result, bail};
+use aya::maps::{MapData, RingBuf};
+use tokio::io::unix::AsyncFd;
+
+use crate::{
+    account::EventAccount,
+    addresses,
+    bpf::{Identifier, Programs, Runs, Sizes},
+    btf::{self, Btf},
+    cli::RecordArgs,
+    clock::monotonic_ns,
+    code_files::CodeFile,
+    collected::{Bounds, Collected, Slices},
+    files::Files,
+    jit::JitMaps,
+    moments::Moments,
+    record::{Recorded, Stop},
+    report::Report,
+    sampling::{Opened, Sampling},
+    sideband::{Sideband, Told},
+    tables::{Budget, Builder, Ready, TableCounts, Tables, build_all},
+    targets::Targets,
+    watch::watch,
+    watching::{Waits, Watching},
+    worker::{Limits, Workers},
+};
+use marks::Marks;
+use threads::ThreadWindows;
+
+/// How often the counts are taken.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How often the rings are emptied, if nothing asks for it earlier: programs that are started by the
+/// thousand fill that of their mappings in a fifth of a second.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(100);
+/// Entries of the map of counts.
+const COUNT_ENTRIES: u32 = 1 << 15;
+/// Entries of the map of waits, which is emptied as often as that of counts and whose entries take half
+/// a kilobyte each.
+const WAIT_ENTRIES: u32 = 1 << 14;
+/// Where all times are wanted, those within 17 ms share a count.
+const MOMENT_MASK: u32 = u32::MAX << 8;
+/// How long a slice of a window is.
+const SLICE_NS: u64 = 100_000_000;
+
+/// What is told of samples beside what every recording tells.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Detail {
+    /// The control group.
+    pub(crate) cgroups: bool,
+    /// The time, in slices.
+    pub(crate) times: bool,
+}
+
+/// The attached programs and all that comes out of them.
+pub(crate) struct Session {
+    programs: Programs,
+    events: Vec<(Sampling, Opened)>,
+    ring: AsyncFd<RingBuf<MapData>>,
+    sideband: Sideband,
+    tables: Tables,
+    builder: Builder,
+    workers: Arc<Workers>,
+    /// Whether files of other processes than targets are of no interest.
+    only_targets: bool,
+    watching: Option<Watching>,
+    threads: ThreadWindows,
+    collected: Collected,
+    detail: Detail,
+    /// Entries of the kernel's map of counts.
+    count_entries: u32,
+    marks: Marks,
+}
+
+impl Session {
+    /// Loads and attaches all that a recording takes; nothing is counted yet.
+    ///
+    /// # Errors
+    /// Where an event cannot be counted, or the kernel refuses what it needs.
+    pub(crate) fn attach(
+        args: &RecordArgs,
+        targets: &Targets,
+        samplings: Vec<Sampling>,
+        (detail, bounds): (Detail, Bounds),
+        report: &Report,
+    ) -> Result<Self> {
+        let offsets = btf::offsets(&Btf::of_kernel()?)?;
+        let identifier = Arc::new(Identifier::load(&offsets)?);
+        let workers = Arc::new(Workers::new(Limits::of_each(args.symbol_memory)));
+        let budget = Budget::new(args.unwind_memory);
+        let mut ready = Ready::new(budget.clone());
+        let files = targets.code_files(args, &*identifier, &workers)?;
+        build_all(files, &budget, &workers, |found| {
+            report.table(&found);
+            ready.add(found);
+        });
+        let builder = Builder::start(budget, Arc::clone(&workers));
+        let sizes = sizes(args, &ready);
+        let mut programs = Programs::load(&config(targets, detail, offsets)?, sizes)?;
+        let moments = Moments::since(monotonic_ns());
+        programs.set_moment_mask(moments.mask())?;
+        let mut collected = Collected::within(bounds, identifier);
+        collected.moments = moments;
+        collected.jit = JitMaps::since(SystemTime::now());
+        let tables = Tables::publish(ready, &mut programs)?;
+        programs.follow_processes()?;
+        targets.announce(&mut programs)?;
+        let events = open_events(&mut programs, samplings)?;
+        let watching = args.waits().then(|| Watching::planned(args));
+        if let Some(watching) = &watching {
+            watching.prepare(&mut programs)?;
+        }
+        let ring = watch(programs.take_ring()?).context("failed to wait for the ring")?;
+        let sideband = Sideband::open().context("failed to open the events that tell mappings")?;
+        let marks = Marks::now(&programs, &events)?;
+        Ok(Self {
+            programs,
+            events,
+            ring,
+            sideband,
+            tables,
+            builder,
+            workers,
+            only_targets: targets.scope == Scope::Tasks,
+            watching,
+            threads: ThreadWindows::default(),
+            collected,
+            detail,
+            count_entries: sizes.count_entries,
+            marks,
+        })
+    }
+
+    /// Begins to count.
+    ///
+    /// # Errors
+    /// Where the kernel refuses it.
+    pub(crate) fn begin(&mut self) -> Result<()> {
+        self.collected.kernel_code.begin();
+        self.marks = Marks::now(&self.programs, &self.events)?;
+        self.switch(true)?;
+        match &mut self.watching {
+            Some(watching) => watching.begin(&mut self.programs),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds a process or a thread to the targets.
+    ///
+    /// # Errors
+    /// Where there is no room for it.
+    pub(crate) fn add_target(&mut self, number: u32, target: Target) -> Result<()> {
+        self.programs.add_target(number, target)
+    }
+
+    /// Such as `cpu-clock at 99 Hz; waits`.
+    pub(crate) fn describe(&self) -> String {
+        let events = self.events.iter().map(|(sampling, _)| sampling.describe());
+        let waits = self.watching.iter().map(|_| "waits".to_owned());
+        events.chain(waits).collect::<Vec<_>>().join("; ")
+    }
+
+    /// What the kernel programs have cost so far, where its statistics are on.
+    ///
+    /// # Errors
+    /// Where the kernel does not tell.
+    pub(crate) fn cost(&self) -> Result<Runs> {
+        let mut total = Runs::default();
+        for runs in self.programs.runs()?.values() {
+            total.count += runs.count;
+            total.time += runs.time;
+        }
+        Ok(total)
+    }
+
+    /// How full the fullest of what is bounded is, from 0 to 1: an agent goes over to a new session
+    /// before something finds no room.
+    pub(crate) fn fullness(&self) -> f64 {
+        self.collected.fullness()
+    }
+
+    /// What was counted since the last cut. Counting goes on.
+    ///
+    /// # Errors
+    /// Where the kernel does not tell.
+    pub(crate) fn cut(&mut self) -> Result<Recorded> {
+        if self.watching.is_some() {
+            let living = self.programs.turn_waits()?;
+            self.take_threads(living);
+        }
+        let now = Marks::now(&self.programs, &self.events)?;
+        self.take_all()?;
+        self.collected.files.find_late();
+        let before = std::mem::replace(&mut self.marks, now);
+        let account = self.account(&before)?;
+        let mut collected = self.collected.window();
+        collected.slices = self.slices(&before);
+        Ok(account.with(collected))
+    }
+
+    /// Stops counting.
+    ///
+    /// # Errors
+    /// Where the kernel refuses it.
+    pub(crate) fn stop(&mut self) -> Result<Stopped> {
+        self.switch(false)?;
+        let at = Instant::now();
+        if self.watching.is_some() {
+            let living = self.programs.stop_waits()?;
+            self.take_threads(living);
+        }
+        let mut marks = Marks::now(&self.programs, &self.events)?;
+        marks.at = at;
+        Ok(Stopped(marks))
+    }
+
+    /// All that was counted since the last cut. Programs and events are taken away from the kernel: it
+    /// waits for all CPUs each time, so that is done beside the naming.
+    ///
+    /// # Errors
+    /// Where the kernel does not tell.
+    pub(crate) fn end(mut self, stopped: Stopped) -> Result<Recorded> {
+        self.take_all()?;
+        // No table is of use any more, and names are.
+        self.collected.files.take_last_copies();
+        self.collected.files.find_late();
+        if !self.collected.kernel.is_empty() {
+            // While the programs are loaded: they have frames in the stacks.
+            self.collected.kernel_code.end();
+        }
+        self.collected.jit.finish(monotonic_ns());
+        let before = std::mem::replace(&mut self.marks, stopped.0);
+        let account = self.account(&before)?;
+        self.collected.slices = self.slices(&before);
+        let attached = (self.programs, self.events, self.ring);
+        std::thread::spawn(move || drop(attached));
+        Ok(account.with(self.collected))
+    }
+
+    fn account(&self, before: &Marks) -> Result<Account> {
+        let waits = self.watching.as_ref().map(|watching| Waits {
+            counters: self.marks.waits.since(&before.waits),
+            periods: watching.periods(),
+        });
+        Ok(Account {
+            events: self.marks.accounts(before, &self.events),
+            processes: self.marks.processes.since(&before.processes),
+            tables: self.tables.counts,
+            waits,
+            started: before.time,
+            duration: self.marks.at.duration_since(before.at),
+            workers: Arc::clone(&self.workers),
+        })
+    }
+
+    /// How times become slices, for what was counted from a moment on.
+    fn slices(&self, from: &Marks) -> Option<Slices> {
+        self.detail.times.then_some(Slices {
+            began_ns: from.monotonic_ns,
+            slice_ns: SLICE_NS,
+        })
+    }
+
+    /// Takes in the times of threads that live on, and those of threads that have ended since the last
+    /// time.
+    fn take_threads(&mut self, living: Vec<ThreadTimes>) {
+        let ended = std::mem::take(&mut self.collected.threads);
+        let threads = self.threads.since_last(ended, living);
+        self.collected.take_threads(threads);
+    }
+
+    /// Switches all events on or off.
+    fn switch(&self, on: bool) -> Result<()> {
+        for (_, event) in self.events.iter().flat_map(|(_, opened)| &opened.events) {
+            if on {
+                event.enable().context("failed to enable a perf event")?;
+            } else {
+                event.disable().context("failed to disable a perf event")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what comes until `stopped` resolves.
+    ///
+    /// # Errors
+    /// Where the kernel does not tell, and what `stopped` gives.
+    pub(crate) async fn collect(
+        &mut self,
+        stopped: impl Future<Output = Result<Stop>>,
+        report: &Report,
+    ) -> Result<Stop> {
+        tokio::pin!(stopped);
+        let mut tick = tokio::time::interval(INTERVAL);
+        let mut drain = tokio::time::interval(DRAIN_INTERVAL);
+        loop {
+            tokio::select! {
+                stop = &mut stopped => return stop,
+                ready = self.ring.readable_mut() => {
+                    ready.context("failed to wait for the ring")?.clear_ready();
+                    self.drain();
+                }
+                _ = drain.tick() => self.drain(),
+                found = self.builder.found.recv() => {
+                    let found = found.context("failed to build unwind tables")?;
+                    report.table(&found);
+                    self.tables.take(&mut self.programs, found)?;
+                    if self.watching.is_some() {
+                        self.programs.walk_waiting_again()?;
+                    }
+                }
+                _ = tick.tick() => {
+                    // All readers but one wait a second at the most for the next file.
+                    self.workers.dismiss();
+                    self.take_all()?;
+                    self.keep_waits_cheap()?;
+                    self.tables.retry(&mut self.programs)?;
+                    if report.is_live() {
+                        report.progress(&self.progress()?);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the stacks of a part of the waits where that of each would cost too much.
+    fn keep_waits_cheap(&mut self) -> Result<()> {
+        match &mut self.watching {
+            Some(watching) => watching.adapt(&mut self.programs),
+            None => Ok(()),
+        }
+    }
+
+    fn take_all(&mut self) -> Result<()> {
+        self.drain();
+        let taken = self.programs.take_counts()?;
+        let now_ns = monotonic_ns();
+        // With times of their own, the samples of JITs may fill the map before it is emptied.
+        if taken.counts.len() > self.count_entries as usize / 2
+            && taken.counts.keys().any(|key| key.moment != 0)
+        {
+            self.collected.coarsen();
+        }
+        self.collected.take_counts(taken.counts, now_ns);
+        self.collected.take_waits(taken.waits);
+        self.collected.jit.tick(now_ns);
+        let mask = self.collected.moments.mask();
+        self.programs.set_moment_mask(mask)
+    }
+
+    /// Paths come before the files that they belong to.
+    fn drain(&mut self) {
+        self.sideband.drain(|told| {
+            // Built ahead of the first sample that meets it.
+            if let Told::Mapped {
+                pid,
+                identity,
+                path,
+            } = &told
+                && (!self.only_targets || self.programs.is_target(*pid))
+            {
+                let files = &mut self.collected.files;
+                files.meet(*pid);
+                if let Some(file) = news(&mut self.tables, files, *identity, path, *pid) {
+                    self.builder.build(file);
+                }
+            }
+            self.collected.take_told(told);
+        });
+        self.collected.files.part();
+        let now_ns = monotonic_ns();
+        self.collected.jit.collect(now_ns);
+        let ring = self.ring.get_mut();
+        while let Some(bytes) = ring.next() {
+            if let Some(file) = self.collected.take_record(&bytes, now_ns)
+                && self.tables.ask(file.identity)
+            {
+                self.builder.build(file);
+            }
+        }
+        for file in self.collected.files.take_copies() {
+            if self.tables.ask(file.identity) {
+                self.builder.build(file);
+            }
+        }
+    }
+
+    /// Such as `1188 samples, 34 threads, 0 lost`.
+    fn progress(&self) -> Result<String> {
+        let mut numbers: Vec<_> = (0..u32::try_from(self.events.len())?).collect();
+        let what = if numbers.is_empty() {
+            numbers.push(WAITS);
+            "waits"
+        } else {
+            "samples"
+        };
+        let (mut got, mut lost) = (0, 0);
+        for number in numbers {
+            let outcomes = self.programs.counters(number)?.outcomes;
+            got += outcomes[Outcome::Sampled as usize];
+            lost +=
+                outcomes[Outcome::CountMapFull as usize] + outcomes[Outcome::ScratchBusy as usize];
+        }
+        let tids = self.collected.counts.keys().map(|key| key.tid);
+        let tids = tids.chain(self.collected.waits.keys().map(|key| key.tid));
+        let threads = tids.collect::<std::collections::HashSet<_>>().len();
+        Ok(format!("{got} {what}, {threads} threads, {lost} lost"))
+    }
+}
+
+/// After counting has stopped.
+pub(crate) struct Stopped(Marks);
+
+/// What became of all that was to be counted.
+struct Account {
+    events: Vec<(Sampling, EventAccount)>,
+    processes: Counters,
+    tables: TableCounts,
+    waits: Option<Waits>,
+    started: SystemTime,
+    duration: Duration,
+    workers: Arc<Workers>,
+}
+
+impl Account {
+    fn with(self, collected: Collected) -> Recorded {
+        Recorded {
+            collected,
+            events: self.events,
+            processes: self.processes,
+            tables: self.tables,
+            waits: self.waits,
+            schedstats: None,
+            started: self.started,
+            duration: self.duration,
+            stop: Stop::Time,
+            workers: self.workers,
+        }
+    }
+}
+
+fn sizes(args: &RecordArgs, ready: &Ready) -> Sizes {
+    Sizes {
+        tables: ready.sizes(),
+        ring_bytes: args.ring_bytes,
+        count_entries: args.count_entries.unwrap_or(COUNT_ENTRIES),
+        wait_entries: match args.waits() {
+            true => args.count_entries.unwrap_or(WAIT_ENTRIES),
+            false => 1,
+        },
+    }
+}
+
+fn open_events(
+    programs: &mut Programs,
+    samplings: Vec<Sampling>,
+) -> Result<Vec<(Sampling, Opened)>> {
+    let mut events = Vec::new();
+    for (number, sampling) in (0..).zip(samplings) {
+        let opened = Opened::on_all_cpus(&sampling)?;
+        for (_, event) in &opened.events {
+            programs.sample_on(event.as_fd(), number)?;
+        }
+        events.push((sampling, opened));
+    }
+    Ok(events)
+}
+
+/// A file that a mapping was told of, where it is to be built.
+fn news(
+    tables: &mut Tables,
+    files: &mut Files,
+    told: FileIdentity,
+    path: &Path,
+    pid: u32,
+) -> Option<CodeFile> {
+    let known_as = files.name_of(told);
+    if !tables.ask(known_as) {
+        return None;
+    }
+    let file = files.open_told(told, path, pid);
+    if file.as_ref().is_some_and(|file| file.identity == known_as) {
+        return file;
+    }
+    tables.forget(&known_as);
+    file.filter(|file| tables.ask(file.identity))
+}
+
+fn config(targets: &Targets, detail: Detail, offsets: Offsets) -> Result<Config> {
+    let mut seed = [0; 16];
+    // SAFETY: the call writes at most the length that is given.
+    let got = unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), 0) };
+    if got != 16 {
+        bail!("failed to get random bytes from the kernel");
+    }
+    let (low, high) = seed.split_at(8);
+    Ok(Config {
+        hash_seed: [
+            u64::from_ne_bytes(low.try_into()?),
+            u64::from_ne_bytes(high.try_into()?),
+        ],
+        cgroup_id: targets.cgroup.id,
+        cgroup_level: targets.cgroup.level,
+        scope: targets.scope as u32,
+        has_threads: u32::from(targets.has_threads()),
+        with_cgroups: u32::from(detail.cgroups),
+        moment_mask: if detail.times { MOMENT_MASK } else { 0 },
+        padding: 0,
+        addresses: addresses::of_this_machine(),
+        offsets,
+    })
+}
