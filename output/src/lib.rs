@@ -29,4 +29,5 @@ pub use profile::{
 };
 pub use store::{
     Kept, Label, Matcher, Query, Range, Retention, Row, Store, StoreError, Timeline, TimelineOf,
+    open,
 };

@@ -110,6 +110,11 @@ impl Profile {
         self.folded_types = sample_types.to_vec();
     }
 
+    /// The places of the sample types that folded stacks and flame graphs add up.
+    pub(crate) fn folded_types(&self) -> &[usize] {
+        &self.folded_types
+    }
+
     /// The handle of `text`, [cleaned](crate::clean()).
     pub fn intern_string(&mut self, text: &str) -> StringId {
         let text = clean(text);

@@ -4,9 +4,16 @@
 //! its own ledger. [`Store`] says what a store does, whatever the engine behind it; a store neither records
 //! nor names anything, and reads no clock.
 
+mod merge;
+mod sqlite;
+mod summary;
+mod sums;
+
 use std::fmt;
+use std::path::Path;
 
 use crate::profile::Profile;
+use sqlite::Sqlite;
 
 /// What a sample can be chosen and grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -186,6 +193,31 @@ pub enum StoreError {
     /// The question makes no sense, in a sentence.
     #[error("{0}")]
     Refused(String),
+}
+
+impl StoreError {
+    /// Failed to do `what`, because of `source`.
+    pub(crate) fn engine(
+        what: String,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        let source = source.into();
+        Self::Engine { what, source }
+    }
+}
+
+/// The store at `url`: the path of a folder, in which SQLite keeps it. It is made with the first window or
+/// when it is tidied, by the process that is its only writer from then on; any may read.
+///
+/// # Errors
+/// When `url` is something else.
+pub fn open(url: &str) -> Result<Box<dyn Store>, StoreError> {
+    match url.split_once("://") {
+        Some((scheme, _)) => Err(StoreError::Refused(format!(
+            "there is no store called `{scheme}://`: give the path of a folder"
+        ))),
+        None => Ok(Box::new(Sqlite::open(Path::new(url))?)),
+    }
 }
 
 /// Windows, kept and asked for again. Calls wait for the disk or the network.

@@ -1,0 +1,315 @@
+//! The store that needs nothing: a folder with a file of SQLite for each day.
+//!
+//! The tables, the bytes in them, and what happens when something fails are in `docs/design/store.md`.
+//! Several processes may read while one writes.
+
+mod append;
+mod block;
+mod choose;
+mod damage;
+mod file;
+mod folder;
+mod names;
+mod plan;
+mod read;
+mod rows;
+mod scan;
+mod tidy;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::Connection;
+
+use self::append::{AppendError, Memory};
+use self::damage::{Damage, Part, Parts};
+use self::file::Opening;
+use self::folder::{DAY_NS, Folder, Name};
+use self::read::ReadError;
+use self::scan::DayFile;
+use self::tidy::Due;
+use super::merge::{MAX_SAMPLES, Merger};
+use super::summary::Summary;
+use super::sums::Sums;
+use super::{Kept, Label, Query, Range, Retention, Store, StoreError, Timeline, TimelineOf};
+use crate::ledger::RowKind;
+use crate::profile::{Profile, SampleType};
+
+/// Files that are open for writing at once: around midnight, and where a clock jumps, windows of two days
+/// come by turns.
+const MAX_OPEN: usize = 2;
+
+/// A store in a folder.
+#[derive(Debug)]
+pub(super) struct Sqlite {
+    folder: Folder,
+    /// Becomes the writer with the first window.
+    writer: Mutex<Option<Writer>>,
+    damaged: Mutex<Parts>,
+    max_samples: usize,
+}
+
+#[derive(Debug)]
+struct Writer {
+    _lock: File,
+    /// The file used last is the last.
+    open: Vec<Written>,
+    /// The files of days that are over, in which all is rolled up.
+    settled: BTreeSet<Name>,
+    /// Roll-ups that are not made.
+    left: BTreeSet<Due>,
+}
+
+#[derive(Debug)]
+struct Written {
+    name: Name,
+    db: Connection,
+    memory: Memory,
+}
+
+impl Sqlite {
+    /// The store in a folder, which need not be there yet: the first window makes it.
+    ///
+    /// # Errors
+    /// When there is something else of that name.
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        if path.exists() && !path.is_dir() {
+            let text = format!("`{}` is not a folder, as a store is", path.display());
+            return Err(StoreError::Refused(text));
+        }
+        Ok(Self {
+            folder: Folder::new(path),
+            writer: Mutex::new(None),
+            damaged: Mutex::default(),
+            max_samples: MAX_SAMPLES,
+        })
+    }
+
+    /// Reads the files that may have windows in a range, oldest first.
+    fn each_file<E: Into<ReadError>>(
+        &self,
+        range: Range,
+        damage: &Damage,
+        mut read: impl FnMut(&DayFile<'_>) -> Result<(), E>,
+    ) -> Result<(), StoreError> {
+        let names = match range.is_empty() {
+            true => Vec::new(),
+            false => self.folder.names()?,
+        };
+        for name in names {
+            // A window is no longer than a day, so that the one before midnight may reach into the next.
+            let has = name.range();
+            if has.from_ns >= range.to_ns || has.to_ns.saturating_add(DAY_NS) <= range.from_ns {
+                continue;
+            }
+            let path = self.folder.file(name);
+            let reading = match file::open_to_read(&self.folder, name) {
+                Ok(Some(reading)) => reading,
+                Ok(None) => continue,
+                Err(Opening::Sqlite(error)) if file::is_damage(&error) => {
+                    damage.note(name, Part::File);
+                    continue;
+                }
+                Err(error) => return Err(error.when("read", &path)),
+            };
+            let file = DayFile {
+                name,
+                reading: &reading,
+                damage,
+            };
+            read(&file).map_err(|error| match error.into() {
+                ReadError::Sqlite(error) => Opening::Sqlite(error).when("read", &path),
+                ReadError::Store(error) => error,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn remember(&self, damage: Damage) {
+        damage.add_to(&mut locked(&self.damaged));
+    }
+
+    /// Does something as the one who writes.
+    fn as_writer<T>(
+        &self,
+        act: impl FnOnce(&mut Writer) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut writer = locked(&self.writer);
+        let writer = match &mut *writer {
+            Some(writer) => writer,
+            none => none.insert(Writer {
+                _lock: self.folder.lock_to_write()?,
+                open: Vec::new(),
+                settled: BTreeSet::new(),
+                left: BTreeSet::new(),
+            }),
+        };
+        act(writer)
+    }
+}
+
+/// The state is right between any two statements, so that a thread that ended within is no reason to end.
+fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Writer {
+    /// Keeps a window in the newest file of its day; in a new one where that is damaged.
+    fn append(&mut self, folder: &Folder, name: Name, window: &Profile) -> Result<(), StoreError> {
+        let of_day = folder.names()?.into_iter();
+        let newest = of_day.filter(|of| of.day == name.day).max();
+        let mut name = newest.unwrap_or(name);
+        loop {
+            let path = folder.file(name);
+            let error = match self.append_to(folder, name, window) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            let is_damaged = match &error {
+                Opening::Sqlite(error) => file::is_damage(error),
+                Opening::Store(_) => false,
+            };
+            if !is_damaged || newest != Some(name) {
+                return Err(error.when("keep a window in", &path));
+            }
+            name = name.next();
+        }
+    }
+
+    fn append_to(&mut self, folder: &Folder, name: Name, window: &Profile) -> Result<(), Opening> {
+        let open = self.open.iter().position(|written| written.name == name);
+        let mut written = match open {
+            Some(index) => self.open.remove(index),
+            None => Written {
+                name,
+                db: file::open_to_write(folder, name)?,
+                memory: Memory::default(),
+            },
+        };
+        self.settled.remove(&name);
+        // After an error the file is closed: what was remembered of it may not be there.
+        append::append(&mut written.db, &mut written.memory, window).map_err(
+            |error| match error {
+                AppendError::Sqlite(error) => Opening::Sqlite(error),
+                AppendError::Encode(error) => Opening::Store(StoreError::engine(
+                    format!("keep a window in `{}`", folder.file(name).display()),
+                    error,
+                )),
+            },
+        )?;
+        self.open.push(written);
+        if self.open.len() > MAX_OPEN {
+            self.open.remove(0);
+        }
+        Ok(())
+    }
+}
+
+impl Store for Sqlite {
+    fn append(&self, window: &Profile) -> Result<(), StoreError> {
+        let meta = window.meta();
+        let is_short = (0..=DAY_NS).contains(&meta.duration_nanos);
+        let Some(name) = Name::of(meta.time_nanos).filter(|_| is_short) else {
+            let text = "a window begins between 1970 and 9999 and is no longer than a day";
+            return Err(StoreError::Refused(text.to_owned()));
+        };
+        self.as_writer(|writer| writer.append(&self.folder, name, window))
+    }
+
+    fn query(&self, query: &Query) -> Result<Option<Profile>, StoreError> {
+        let damage = Damage::default();
+        let mut summary = Summary::default();
+        self.each_file(query.range, &damage, |file| {
+            read::summary(file, query, &mut summary)
+        })?;
+        let Some(profile) = summary.profile(query.range) else {
+            self.remember(damage);
+            return Ok(None);
+        };
+        let mut merger = Merger::new(profile, self.max_samples);
+        self.each_file(query.range, &damage, |file| {
+            read::query(file, query, &mut merger)
+        })?;
+        let mut profile = merger.finish();
+        if damage.count() > 0 {
+            let meaning = "of the store could not be read and are left out";
+            let name = "damaged parts";
+            profile
+                .ledger
+                .push(RowKind::Note, name, damage.count(), meaning);
+            profile.comment(&format!("{} {name} {meaning}", damage.count()));
+        }
+        self.remember(damage);
+        Ok(Some(profile))
+    }
+
+    fn timeline(&self, query: &Query, of: &TimelineOf<'_>) -> Result<Timeline, StoreError> {
+        let damage = Damage::default();
+        let mut sums = Sums::new(query, of)?;
+        self.each_file(query.range, &damage, |file| {
+            read::windows(file, query, |head| {
+                let from_ns = head.meta.time_nanos;
+                sums.cover(from_ns, from_ns.saturating_add(head.meta.duration_nanos));
+            })?;
+            read::timeline(file, query, of, &mut sums)
+        })?;
+        self.remember(damage);
+        Ok(sums.finish())
+    }
+
+    fn values(&self, query: &Query, label: Label) -> Result<Vec<String>, StoreError> {
+        let damage = Damage::default();
+        let mut values = BTreeSet::new();
+        self.each_file(query.range, &damage, |file| {
+            read::values(file, query, label, &mut values)
+        })?;
+        self.remember(damage);
+        Ok(values.into_iter().collect())
+    }
+
+    fn sample_types(&self, range: Range) -> Result<Vec<SampleType>, StoreError> {
+        let damage = Damage::default();
+        let mut summary = Summary::default();
+        let query = Query {
+            range,
+            matchers: Vec::new(),
+        };
+        self.each_file(range, &damage, |file| {
+            read::summary(file, &query, &mut summary)
+        })?;
+        self.remember(damage);
+        Ok(summary.sample_types())
+    }
+
+    fn kept(&self) -> Result<Kept, StoreError> {
+        let damage = Damage::default();
+        let mut kept = Kept {
+            bytes: self.folder.bytes()?,
+            ..Kept::default()
+        };
+        let all = Range {
+            from_ns: i64::MIN,
+            to_ns: i64::MAX,
+        };
+        self.each_file(all, &damage, |file| {
+            let of_file = file.kept()?;
+            kept.windows += of_file.windows;
+            kept.oldest_ns = [kept.oldest_ns, of_file.oldest_ns]
+                .into_iter()
+                .flatten()
+                .min();
+            kept.newest_ns = kept.newest_ns.max(of_file.newest_ns);
+            Ok::<_, rusqlite::Error>(())
+        })?;
+        self.remember(damage);
+        kept.damaged = locked(&self.damaged).len() as u64;
+        Ok(kept)
+    }
+
+    fn tidy(&self, now_ns: i64, retention: Retention) -> Result<(), StoreError> {
+        self.roll_up(now_ns)?;
+        self.retain(now_ns, retention)
+    }
+}
