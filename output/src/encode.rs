@@ -14,6 +14,7 @@ use crate::profile::Profile;
 
 pub use folded::Folded;
 pub use pprof::Pprof;
+pub(crate) use pprof::message as pprof_message;
 pub use svg::Svg;
 
 /// Why a profile was not written.

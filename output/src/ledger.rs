@@ -4,10 +4,12 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clean::clean;
 
 /// What a row of the [`Ledger`] says about the samples it counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RowKind {
     /// Samples that the period and the duration promise.
     Expected,
@@ -22,7 +24,7 @@ pub enum RowKind {
 }
 
 /// One number of the account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerRow {
     /// A few words, such as `ring full`.
     pub name: String,
@@ -39,7 +41,7 @@ pub struct LedgerRow {
 /// Its [`Display`](fmt::Display) is a table of one row per line, for a terminal and for the comments of pprof.
 /// Folded stacks have no comments, so there a loss shows only as samples of
 /// [synthetic frames](crate::Profile::synthetic) such as `[lost: ring full]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     rows: Vec<LedgerRow>,
 }

@@ -12,6 +12,7 @@ mod cgroup;
 mod clean;
 mod duration;
 mod encode;
+mod export;
 mod hottest;
 mod ledger;
 mod profile;
@@ -21,6 +22,10 @@ pub use cgroup::{container, unit};
 pub use clean::{MAX_CHARS, REPLACEMENT, clean, clean_lines, shorten};
 pub use duration::human_duration;
 pub use encode::{Encode, EncodeError, Folded, Format, Pprof, Svg};
+pub use export::{
+    Cause, Counters, Destination, DestinationError, ExportError, Exporter, ExporterOptions, Extra,
+    OtlpGrpc, OtlpHttp, Pyroscope, SendError, Sink, SinkOptions, StoreSink,
+};
 pub use hottest::hottest;
 pub use ledger::{Ledger, LedgerRow, RowKind};
 pub use profile::{

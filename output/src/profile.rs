@@ -2,6 +2,7 @@
 //!
 //! Does not know how frames are found or named, nor how a profile is written.
 
+mod bytes;
 mod parts;
 mod table;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use crate::clean::clean;
 use crate::ledger::Ledger;
 
+pub(crate) use bytes::{Damaged, from_bytes, to_bytes};
 pub use parts::{
     Frame, FrameKind, Function, Labels, Line, Mapping, MappingKind, Meta, Period, Sample,
     SampleType, Stack, Unit, WaitLabels,

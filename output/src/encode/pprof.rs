@@ -35,7 +35,8 @@ fn compress(bytes: &[u8], to: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn message(profile: &Profile) -> protos::Profile {
+/// The message before it is compressed.
+pub(crate) fn message(profile: &Profile) -> protos::Profile {
     let mut tables = Tables::new(profile);
     let sample = samples(profile, &mut tables);
     let Tables {

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::table::{FrameId, FunctionId, MappingId, StackId, StringId};
 
 /// What was recorded, where and when.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
     /// The heading of a picture.
     pub title: String,
@@ -24,7 +26,7 @@ pub struct Meta {
 }
 
 /// What a value counts. Values of different units are never added up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Unit {
     /// Things, such as samples.
     Count,
@@ -46,7 +48,7 @@ impl fmt::Display for Unit {
 }
 
 /// The name and unit of one value of each sample.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SampleType {
     name: String,
     unit: Unit,
@@ -73,7 +75,7 @@ impl SampleType {
 }
 
 /// How much of `of` passes between two samples, such as `cpu` and 10,101,010 ns at 99 Hz.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Period {
     /// What passes.
     pub of: SampleType,
@@ -82,7 +84,7 @@ pub struct Period {
 }
 
 /// Where the code of a mapping comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum MappingKind {
     /// A file.
     File,
@@ -95,7 +97,7 @@ pub enum MappingKind {
 }
 
 /// A file or the kernel, as code in stacks.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Mapping {
     /// The path of the file, or a name in brackets such as `[vdso]`.
     pub name: StringId,
@@ -108,7 +110,7 @@ pub struct Mapping {
 }
 
 /// A function of a program.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Function {
     /// The demangled name.
     pub name: StringId,
@@ -121,7 +123,7 @@ pub struct Function {
 }
 
 /// A place in the source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Line {
     /// The function there.
     pub function: FunctionId,
@@ -130,7 +132,7 @@ pub struct Line {
 }
 
 /// Who runs a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FrameKind {
     /// A process.
     User,
@@ -141,7 +143,7 @@ pub enum FrameKind {
 }
 
 /// One machine address with the functions found there.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Frame {
     /// The code; `None` for code of no file.
     pub mapping: Option<MappingId>,
@@ -154,7 +156,7 @@ pub struct Frame {
 }
 
 /// A frame and all its callers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stack {
     /// The callers; `None` at the root.
     pub parent: Option<StackId>,
@@ -163,7 +165,7 @@ pub struct Stack {
 }
 
 /// Who was sampled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Labels {
     /// The process id.
     pub pid: u32,
@@ -182,7 +184,7 @@ pub struct Labels {
 }
 
 /// How a thread waited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct WaitLabels {
     /// Such as `blocked` or `runnable`.
     pub state: StringId,

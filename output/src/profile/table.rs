@@ -4,6 +4,8 @@ use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use serde::{Deserialize, Serialize};
+
 /// The number of a value in its table.
 pub(crate) trait Handle: Copy {
     /// The handle of the value at `index`.
@@ -17,7 +19,9 @@ macro_rules! handles {
         $(#[$doc])*
         ///
         /// Good for the profile that gave it; in another it may name something else or panic.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
         pub struct $name(u32);
 
         impl Handle for $name {
@@ -81,6 +85,10 @@ impl<H: Handle, T: Clone + Eq + Hash> Table<H, T> {
 
     pub(crate) fn get(&self, handle: H) -> &T {
         &self.items[handle.index()]
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (H, &T)> {
