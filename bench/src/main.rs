@@ -8,6 +8,7 @@
 
 mod cli;
 mod depths;
+mod differences;
 mod disturbance;
 mod figures;
 mod large_table;
@@ -69,6 +70,12 @@ fn run(cli: &Cli) -> Result<()> {
             println!("\n{}", title(&scenario));
             let show = |text: &str| println!("{text}");
             report.symbols = symbols::measure(&scenario, &timesink, folder.path(), show)?;
+            continue;
+        }
+        if scenario.name == Name::Diff {
+            println!("\n{}", title(&scenario));
+            report.differences = differences::measure(&scenario, &timesink, folder.path())?;
+            print!("{}", differences::render(&report.differences));
             continue;
         }
         let (measured, table) = match scenario.name {

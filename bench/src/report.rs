@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::{ping_pong::Trips, recording::Run, symbols, usage};
+use crate::{differences, ping_pong::Trips, recording::Run, symbols, usage};
 
 /// Everything that one call measured, and where.
 #[derive(Debug, Serialize)]
@@ -23,6 +23,8 @@ pub(crate) struct Report {
     pub(crate) ping_pong: Trips,
     /// Of the scenario `symbols`, where it was measured.
     pub(crate) symbols: Vec<symbols::Measured>,
+    /// Of the scenario `diff`, where it was measured: what was found in each round.
+    pub(crate) differences: Vec<differences::Round>,
 }
 
 /// One scenario.
@@ -53,6 +55,7 @@ impl Report {
             scenarios: Vec::new(),
             ping_pong: Trips::new(),
             symbols: Vec::new(),
+            differences: Vec::new(),
         })
     }
 

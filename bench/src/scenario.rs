@@ -25,6 +25,8 @@ pub(crate) enum Name {
     PingPong,
     /// From the end of what was recorded to the picture: large libraries and much debug information
     Symbols,
+    /// How often `timesink diff` finds one function that takes 10 % longer, and nothing else
+    Diff,
 }
 
 /// What keeps the machine busy.
@@ -67,9 +69,11 @@ impl Scenario {
             Name::LargeTable => (Load::Nothing, false, 99, 1),
             Name::PingPong => (Load::Nothing, false, 0, 3),
             Name::Symbols => (Load::Nothing, false, 999, 0),
+            Name::Diff => (Load::Nothing, false, 19_999, 0),
         };
         let rounds = match name {
             Name::StackDepths => 5,
+            Name::Diff => 100,
             _ => 3,
         };
         Self {
@@ -94,6 +98,7 @@ impl Scenario {
             Name::PingPong => "ping-pong",
             Name::LargeTable => "large-table",
             Name::Symbols => "symbols",
+            Name::Diff => "diff",
         }
     }
 
@@ -117,6 +122,7 @@ impl Scenario {
             Name::LargeTable => "a process that maps the largest libLLVM, not cached",
             Name::PingPong => "two processes that hand a byte to and fro on one CPU",
             Name::Symbols => "from the end of a command to the picture of it",
+            Name::Diff => "a program of eight functions, one of which takes 10 % longer",
         }
     }
 }

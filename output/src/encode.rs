@@ -2,7 +2,7 @@
 //!
 //! Encoders are deterministic and write what the profile holds; they neither clean names nor count losses.
 
-mod folded;
+pub(crate) mod folded;
 mod pprof;
 mod svg;
 

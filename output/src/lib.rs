@@ -3,6 +3,10 @@
 //! A recording is put into a [`Profile`] through interned handles, and one [`Format`] turns it into bytes.
 //! Every name passes [`clean()`] on its way in, so that no encoder meets a control character.
 //!
+//! [`decode()`] reads such bytes back, whoever wrote them.
+//!
+//! [`Diff`] compares two of them.
+//!
 //! A [`Store`] keeps profiles of windows and gives them back by time and label.
 //!
 //! The model and the encoders open no file; nothing here reads a clock, logs, or knows where names and stacks
@@ -10,6 +14,8 @@
 
 mod cgroup;
 mod clean;
+mod decode;
+mod diff;
 mod duration;
 mod encode;
 mod export;
@@ -20,6 +26,10 @@ mod store;
 
 pub use cgroup::{container, unit};
 pub use clean::{MAX_CHARS, REPLACEMENT, clean, clean_lines, shorten};
+pub use decode::{DecodeError, MAX_PROFILE_BYTES, decode};
+pub use diff::{
+    Against, Change, Diff, DiffError, DiffOptions, FunctionChange, MIN_SHARE_PERCENT, Verdict,
+};
 pub use duration::human_duration;
 pub use encode::{Encode, EncodeError, Folded, Format, Pprof, Svg};
 pub use export::{

@@ -1,5 +1,9 @@
 //! What was typed, as typed. What it means is decided by the recorder.
 
+pub mod diff;
+pub mod query;
+pub mod when;
+
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
@@ -19,6 +23,10 @@ pub struct Cli {
 pub enum Command {
     /// Sample processes, threads or the whole machine, and write a profile
     Record(Box<RecordArgs>),
+    /// Write the profile of a range of time that a store has
+    Query(Box<query::QueryArgs>),
+    /// Compare two recordings, or two ranges of time of a store: what changed by more than chance
+    Diff(Box<diff::DiffArgs>),
     /// Tell whether this machine lets timesink record, and how to mend what does not
     Doctor(DoctorArgs),
     /// Copy standard input, a file that may never be read to its end, to standard output

@@ -1,7 +1,5 @@
 //! From what was recorded to the files and the words on the terminal.
 
-use std::path::Path;
-
 use abi::waits::ThreadTimes;
 use anyhow::{Result, bail};
 use output::{Format, Ledger, Profile, RowKind, hottest, human_duration};
@@ -12,13 +10,13 @@ use crate::{
     outputs::Outputs,
     profile::{describe, profile},
     record::Recorded,
-    report::{Report, shown, tell},
+    report::{Report, tell, tell_written},
     resolve::Resolved,
     waiting,
 };
 
 /// How many functions the table of the hottest has.
-const HOTTEST: usize = 10;
+pub const HOTTEST: usize = 10;
 
 /// Names the stacks, writes the outputs, and says what was lost.
 ///
@@ -34,12 +32,7 @@ pub fn finish(
     let (profile, resolved, ledgers) = profile(recorded, args, outputs.has(Format::Pprof), None);
     report.say("writing");
     report.finish();
-    let written = outputs.write(&profile, |path, bytes| {
-        if path != Path::new("-") {
-            let path = shown(path);
-            tell(format_args!("timesink: wrote `{path}`, {bytes} bytes\n"));
-        }
-    });
+    let written = outputs.write(&profile, tell_written);
     if outputs.is_default {
         tell(format_args!("{}", hottest(&profile, HOTTEST)));
     }

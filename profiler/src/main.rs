@@ -9,10 +9,11 @@ use profiler::{
     command::exit_code,
     copies::copy_file,
     debug_files::Debuginfod,
-    doctor,
+    diff, doctor,
     finish::finish,
     limits::return_freed_memory,
     outputs::{Outputs, stop_writing},
+    query,
     record::{Stop, record},
     report::{Report, Signals, tell},
     worker,
@@ -27,6 +28,8 @@ fn main() -> ExitCode {
     }
     let done = match Cli::parse().command {
         Command::Record(args) => run(*args),
+        Command::Query(args) => query::run(&args).map(|()| 0),
+        Command::Diff(args) => diff::run(&args).map(|is_within| u8::from(!is_within)),
         Command::Doctor(args) => doctor::run(&args).map(|can_record| u8::from(!can_record)),
         Command::CopyFile { inode } => copy_file(inode).map(|()| 0).map_err(Into::into),
     };
@@ -55,7 +58,7 @@ fn read_for_another() -> Option<ExitCode> {
 /// Records and writes; the status is that of the command, if one ran to its end.
 fn run(args: RecordArgs) -> Result<u8> {
     doctor::require_privileges()?;
-    let outputs = Outputs::check(&args)?;
+    let outputs = Outputs::check_or_default(&args.output, args.format.as_deref())?;
     if args.debuginfod {
         Debuginfod::of_system().map_err(anyhow::Error::msg)?;
     }

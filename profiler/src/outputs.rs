@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use atomic_write_file::AtomicWriteFile;
 use output::{Format, Profile};
 
-use crate::{cli::RecordArgs, report::shown};
+use crate::report::shown;
 
 const DEFAULT: &str = "timesink.svg";
 
@@ -41,28 +41,38 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// Each output with its format, known to be a place that can be written to.
+    /// Each output with its format, known to be a place that can be written to. A format that is given is
+    /// that of all of them.
     ///
     /// # Errors
     /// Where a format is not known or a place cannot be written to.
-    pub fn check(args: &RecordArgs) -> Result<Self> {
-        let format = args.format.as_deref().and_then(Format::from_name);
-        let is_default = args.output.is_empty();
-        let paths = if is_default {
-            let extension = format.unwrap_or(Format::Svg).extension();
-            vec![Path::new(DEFAULT).with_extension(&extension[1..])]
-        } else {
-            args.output.clone()
-        };
-        let check = |path: PathBuf| {
+    pub fn check(paths: &[PathBuf], format: Option<&str>) -> Result<Self> {
+        let format = format.and_then(Format::from_name);
+        let check = |path: &PathBuf| {
+            let path = path.clone();
             let format = format.map_or_else(|| format_of(&path), Ok)?;
             check_place(&path)?;
             Ok(Output { path, format })
         };
-        let outputs = paths.into_iter().map(check).collect::<Result<_>>()?;
         Ok(Self {
-            outputs,
-            is_default,
+            outputs: paths.iter().map(check).collect::<Result<_>>()?,
+            is_default: false,
+        })
+    }
+
+    /// As [`check`](Self::check), with a default for no path at all.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check_or_default(paths: &[PathBuf], format: Option<&str>) -> Result<Self> {
+        if !paths.is_empty() {
+            return Self::check(paths, format);
+        }
+        let extension = format.and_then(Format::from_name).unwrap_or(Format::Svg);
+        let path = Path::new(DEFAULT).with_extension(&extension.extension()[1..]);
+        Ok(Self {
+            is_default: true,
+            ..Self::check(&[path], format)?
         })
     }
 
@@ -77,10 +87,27 @@ impl Outputs {
     ///
     /// # Errors
     /// The first failure.
-    pub fn write(&self, profile: &Profile, mut written: impl FnMut(&Path, usize)) -> Result<()> {
+    pub fn write(&self, profile: &Profile, written: impl FnMut(&Path, usize)) -> Result<()> {
+        let encode = |format: Format| {
+            let mut bytes = Vec::new();
+            format.encoder().encode(profile, &mut bytes)?;
+            Ok(bytes)
+        };
+        self.write_each(encode, written)
+    }
+
+    /// As [`write`](Self::write), of what is no profile.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub fn write_each(
+        &self,
+        encode: impl Fn(Format) -> Result<Vec<u8>>,
+        mut written: impl FnMut(&Path, usize),
+    ) -> Result<()> {
         let mut failed = Ok(());
         for output in &self.outputs {
-            let result = output.write(profile);
+            let result = encode(output.format).and_then(|bytes| output.write(&bytes));
             let result = result
                 .with_context(|| format!("failed to write `{}`", shown(&output.path)))
                 .map(|bytes| written(&output.path, bytes));
@@ -91,12 +118,10 @@ impl Outputs {
 }
 
 impl Output {
-    fn write(&self, profile: &Profile) -> Result<usize> {
-        let mut bytes = Vec::new();
-        self.format.encoder().encode(profile, &mut bytes)?;
+    fn write(&self, bytes: &[u8]) -> Result<usize> {
         if self.path == Path::new("-") {
             let mut stdout = io::stdout().lock();
-            let written = stdout.write_all(&bytes).and_then(|()| stdout.flush());
+            let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
             // Who reads no further, as `head` does, has what it wanted.
             written.or_else(|error| match error.kind() {
                 io::ErrorKind::BrokenPipe => Ok(()),
@@ -106,10 +131,10 @@ impl Output {
             OpenOptions::new()
                 .write(true)
                 .open(&self.path)?
-                .write_all(&bytes)?;
+                .write_all(bytes)?;
         } else {
             let _writing = stop_writing();
-            put(&behind_link(&self.path)?, &bytes)?;
+            put(&behind_link(&self.path)?, bytes)?;
         }
         Ok(bytes.len())
     }

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    io::{IsTerminal, Write, stderr},
+    io::{ErrorKind, IsTerminal, Write, stderr, stdout},
     path::Path,
     time::Instant,
 };
@@ -18,6 +18,30 @@ use crate::tables::{Built, Found};
 pub fn tell(words: fmt::Arguments<'_>) {
     let words = words.to_string();
     let _unread = stderr().write_all(output::clean_lines(&words).as_bytes());
+}
+
+/// Writes to standard output, whatever names are in it. Who reads no further, as `head` does, has what it
+/// wanted.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn print(text: &str) -> Result<()> {
+    let mut to = stdout().lock();
+    let written = to.write_all(output::clean_lines(text).as_bytes());
+    match written.and_then(|()| to.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("failed to write to standard output")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Tells that a file was written.
+pub fn tell_written(path: &Path, bytes: usize) {
+    if path != Path::new("-") {
+        let path = shown(path);
+        tell(format_args!("timesink: wrote `{path}`, {bytes} bytes\n"));
+    }
 }
 
 /// A path as one word of a message, whatever bytes it has.

@@ -32,7 +32,7 @@ impl Encode for Folded {
 
 /// All stacks, merged where they have the same names from the root on.
 #[derive(Debug, Default)]
-pub(super) struct Tree {
+pub(crate) struct Tree {
     /// The texts of frames, each once.
     texts: Vec<String>,
     nodes: Vec<Node>,
@@ -51,7 +51,7 @@ struct Node {
 }
 
 impl Tree {
-    pub(super) fn new(profile: &Profile) -> Self {
+    pub(crate) fn new(profile: &Profile) -> Self {
         let mut growing = Growing::default();
         let frames = profile.frames().map(|(_, frame)| text(profile, frame));
         let frames: Vec<Vec<usize>> = frames
@@ -86,7 +86,7 @@ impl Tree {
     ///
     /// Not sorted as text: as text, `a 1` and `a;b 1` have `a2 1` between them, and a flame graph of
     /// such lines draws `a` twice.
-    pub(super) fn lines(&self, least: u64, mut line: impl FnMut(&str, u64)) {
+    pub(crate) fn lines(&self, least: u64, mut line: impl FnMut(&str, u64)) {
         let mut stack = String::new();
         // A stack of thousands of frames must not become one of as many calls.
         let mut waiting: Vec<(usize, usize)> = self.wide(&self.roots, least, 0);
@@ -236,7 +236,7 @@ fn text(profile: &Profile, frame: &Frame) -> Vec<String> {
 }
 
 /// `[libc.so.6]`, without the address, so that stacks through one file stay together.
-fn unnamed(profile: &Profile, frame: &Frame) -> String {
+pub(crate) fn unnamed(profile: &Profile, frame: &Frame) -> String {
     let Some(mapping) = frame.mapping else {
         return UNKNOWN.to_owned();
     };

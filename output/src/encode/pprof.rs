@@ -96,6 +96,8 @@ fn labels(profile: &Profile, labels: Labels, strings: &mut Strings) -> Vec<proto
         ("process", profile.text(labels.process)),
         ("thread", profile.text(labels.thread)),
     ];
+    let cgroup = labels.cgroup.map(|cgroup| profile.text(cgroup));
+    pairs.extend(cgroup.map(|cgroup| ("cgroup", cgroup)));
     if let Some(wait) = labels.wait {
         pairs.push(("state", profile.text(wait.state)));
         pairs.push(("cause", profile.text(wait.cause)));
