@@ -30,7 +30,7 @@ pub use destination::{Destination, DestinationError, Extra, SinkOptions};
 pub use exporter::{ExportError, Exporter, ExporterOptions};
 pub use otlp::{OtlpGrpc, OtlpHttp};
 pub use pyroscope::Pyroscope;
-pub use store::StoreSink;
+pub use store::{OpenStore, StoreSink};
 
 /// Why a window was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -7,7 +7,8 @@
 //!
 //! [`Diff`] compares two of them.
 //!
-//! A [`Store`] keeps profiles of windows and gives them back by time and label.
+//! A [`Store`] keeps profiles of windows and gives them back by time and label. An [`Exporter`] sends them to
+//! the servers of others, from a spool on disk.
 //!
 //! The model and the encoders open no file; nothing here reads a clock, logs, or knows where names and stacks
 //! come from.
@@ -34,7 +35,7 @@ pub use duration::human_duration;
 pub use encode::{Encode, EncodeError, Folded, Format, Pprof, Svg};
 pub use export::{
     Cause, Counters, Destination, DestinationError, ExportError, Exporter, ExporterOptions, Extra,
-    OtlpGrpc, OtlpHttp, Pyroscope, SendError, Sink, SinkOptions, StoreSink,
+    OpenStore, OtlpGrpc, OtlpHttp, Pyroscope, SendError, Sink, SinkOptions, StoreSink,
 };
 pub use hottest::hottest;
 pub use ledger::{Ledger, LedgerRow, RowKind};

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
+use std::time::Duration;
 
 use common::{KERNEL_ADDRESS, frame, mapping, meta, on_cpu, stack};
 use output::{
@@ -288,30 +289,28 @@ fn large_windows_are_split() {
     assert_eq!(sum, names as u64);
 }
 
-/// Nobody there is an answer for later, and so is a server that takes the connection and says nothing.
+/// Nobody there is an answer for later, and so is a server that takes the connection and says nothing, with
+/// and without TLS.
 #[test]
 fn a_server_that_is_away_or_mute() {
     let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let options = SinkOptions {
-        timeout: std::time::Duration::from_millis(300),
+        timeout: Duration::from_millis(300),
         ..SinkOptions::default()
     };
     let address = mute.local_addr().unwrap();
-    for scheme in ["otlp+grpc", "otlp+http", "pyroscope+http"] {
-        let destination: Destination = format!("{scheme}://{address}").parse().unwrap();
-        let answer = destination.sink(&options).unwrap().send(&window());
-        assert!(
-            matches!(answer, Err(SendError::Later { .. })),
-            "{scheme}: {answer:?}"
-        );
-    }
+    let send_to_all = || {
+        for protocol in ["otlp+grpc", "otlp+http", "pyroscope+http"] {
+            for tls in ["", "s"] {
+                let destination = format!("{protocol}{tls}://{address}");
+                let sink = destination.parse::<Destination>().unwrap();
+                let answer = sink.sink(&options).unwrap().send(&window());
+                let is_for_later = matches!(answer, Err(SendError::Later { .. }));
+                assert!(is_for_later, "{destination}: {answer:?}");
+            }
+        }
+    };
+    send_to_all();
     drop(mute);
-    for scheme in ["otlp+grpc", "otlp+http", "pyroscope+http"] {
-        let destination: Destination = format!("{scheme}://{address}").parse().unwrap();
-        let answer = destination.sink(&options).unwrap().send(&window());
-        assert!(
-            matches!(answer, Err(SendError::Later { .. })),
-            "{scheme}: {answer:?}"
-        );
-    }
+    send_to_all();
 }

@@ -256,13 +256,13 @@ fn waits_are_a_profile_of_their_own() {
     );
 }
 
-/// A window beyond the limits is split: by the number of samples, by bytes, and with many services; every
-/// sample comes once, and the ids are all different.
+/// A window beyond the limits is split: by the number of samples, by bytes, and by service; every sample
+/// comes once, and the ids are all different.
 #[test]
 fn windows_are_split_by_the_limits() {
     let mut window = on_cpu();
     let labels = window.samples().next().unwrap().labels;
-    let (small, large) = (16_500, 2_500);
+    let (small, large) = (16_500, 1_200);
     let mut total: u64 = window.samples().map(|sample| sample.values[0]).sum();
     for n in 0..small + large {
         let name = match n < small {
@@ -271,23 +271,19 @@ fn windows_are_split_by_the_limits() {
         };
         let frame = frame(&mut window, None, 0, FrameKind::User, &[(&name, 0)]);
         let stack = stack(&mut window, &[frame]);
-        let process = window.intern_string(&format!("service{}", n / small * (n % 3)));
+        let process = window.intern_string(&format!("service{}", n / small));
         window.add(stack, Labels { process, ..labels }, &[1, 10_101_010]);
         total += 1;
     }
     let requests = pushed(&window);
-    assert!(requests.len() > 3, "{}", requests.len());
+    assert!(requests.len() > 1, "{}", requests.len());
     let all: Vec<&Series> = requests.iter().flatten().collect();
     let ids: BTreeSet<&str> = all.iter().map(|series| series.id.as_str()).collect();
     assert_eq!(ids.len(), all.len());
-    let services: BTreeSet<&str> = all
-        .iter()
-        .map(|series| series.labels["service_name"].as_str())
-        .collect();
-    assert_eq!(
-        services,
-        BTreeSet::from(["app", "service0", "service1", "service2"])
-    );
+    for (service, least) in [("app", 1), ("service0", 2), ("service1", 2)] {
+        let of_service = |series: &&&Series| series.labels["service_name"] == service;
+        assert!(all.iter().filter(of_service).count() >= least, "{service}");
+    }
     let samples = all.iter().flat_map(|series| &series.profile.sample);
     assert_eq!(
         samples.map(|sample| sample.value[0] as u64).sum::<u64>(),

@@ -11,8 +11,9 @@ use base64::prelude::BASE64_STANDARD;
 use http::Uri;
 use percent_encoding::percent_decode_str;
 
-use super::{OtlpGrpc, OtlpHttp, Pyroscope, Sink};
+use super::{OtlpGrpc, OtlpHttp, Pyroscope, Sink, StoreSink};
 use crate::clean::clean;
+use crate::store::open;
 
 /// The most labels: Pyroscope takes 30 with those that are set anyway.
 const MAX_EXTRA: usize = 20;
@@ -70,16 +71,18 @@ enum Protocol {
     OtlpGrpc,
     OtlpHttp,
     Pyroscope,
+    Store,
 }
 
 /// Each scheme with what is spoken, below what, and the usual port.
-const SCHEMES: [(&str, Protocol, &str, u16); 6] = [
+const SCHEMES: [(&str, Protocol, &str, u16); 7] = [
     ("otlp+grpc://", Protocol::OtlpGrpc, "http", 4317),
     ("otlp+grpcs://", Protocol::OtlpGrpc, "https", 4317),
     ("otlp+http://", Protocol::OtlpHttp, "http", 4318),
     ("otlp+https://", Protocol::OtlpHttp, "https", 4318),
     ("pyroscope+http://", Protocol::Pyroscope, "http", 4040),
     ("pyroscope+https://", Protocol::Pyroscope, "https", 4040),
+    ("clickhouse://", Protocol::Store, "clickhouse", 8123),
 ];
 
 impl Protocol {
@@ -100,7 +103,7 @@ pub struct Destination {
 /// A server.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Address {
-    /// With `http:` or `https:`, without a `/` at the end.
+    /// With `http:` or `https:`, without a `/` at the end; that of a store as it was given.
     pub(super) url: String,
     /// The value of the header, for a user and password in the address.
     pub(super) authorization: Option<String>,
@@ -115,6 +118,16 @@ impl FromStr for Destination {
         let &(scheme, protocol, inner, port) =
             row.ok_or(DestinationError::Scheme(shown.clone()))?;
         let rest = &text[scheme.len()..];
+        if protocol == Protocol::Store {
+            return Ok(Self {
+                protocol,
+                name: shown,
+                address: Address {
+                    url: text.to_owned(),
+                    authorization: None,
+                },
+            });
+        }
         let no_host = || DestinationError::Host(shown.clone(), scheme, port);
         let uri: Uri = format!("{inner}://{rest}").parse().or(Err(no_host()))?;
         let (host, port) = (
@@ -161,6 +174,7 @@ impl Destination {
             }
             Protocol::OtlpHttp => Box::new(OtlpHttp::new(name, &self.address, options)),
             Protocol::Pyroscope => Box::new(Pyroscope::new(name, &self.address, options)),
+            Protocol::Store => Box::new(StoreSink::new(name, self.address.url.clone(), open)),
         })
     }
 }
@@ -315,6 +329,9 @@ mod tests {
         let header = destination.address.authorization.as_deref();
         assert_eq!(header, Some("Basic dXNlcjpwQHNz"));
         assert_eq!(destination.name(), "pyroscope+https://host:443/x");
+        let store = parsed("clickhouse://u:secret@a,b/db?x=secret");
+        assert_eq!(store.name(), "clickhouse://a,b/db");
+        assert_eq!(store.address.url, "clickhouse://u:secret@a,b/db?x=secret");
         for text in [
             "otlp://u:secret@host:1",
             "otlp+grpc://u:secret@host",

@@ -9,26 +9,27 @@ use super::{SendError, Sink};
 use crate::profile::Profile;
 use crate::store::{Store, StoreError};
 
-type Open = dyn Fn() -> Result<Box<dyn Store>, StoreError> + Send + Sync;
+/// Opens the store at an address.
+pub type OpenStore = fn(&str) -> Result<Box<dyn Store>, StoreError>;
 
 /// A store that is opened when the first window is sent, and again as long as it cannot be.
 ///
-/// A store knows a window that it has already, so that sending it twice is no harm there.
+/// A store knows a window that it has already, so that sending it twice is no harm there. Labels for
+/// everything that is sent have no place in a store.
 pub struct StoreSink {
     name: String,
-    open: Box<Open>,
+    url: String,
+    open: OpenStore,
     store: Mutex<Option<Box<dyn Store>>>,
 }
 
 impl StoreSink {
-    /// A sink called `name` for the store that `open` gives.
-    pub fn new(
-        name: String,
-        open: impl Fn() -> Result<Box<dyn Store>, StoreError> + Send + Sync + 'static,
-    ) -> Self {
+    /// A sink called `name` for the store that `open` finds at `url`.
+    pub fn new(name: String, url: String, open: OpenStore) -> Self {
         Self {
             name,
-            open: Box::new(open),
+            url,
+            open,
             store: Mutex::new(None),
         }
     }
@@ -43,7 +44,7 @@ impl Sink for StoreSink {
         let mut opened = lock(&self.store);
         let store = match opened.take() {
             Some(store) => store,
-            None => (self.open)().map_err(failure)?,
+            None => (self.open)(&self.url).map_err(failure)?,
         };
         opened.insert(store).append(window).map_err(failure)
     }
