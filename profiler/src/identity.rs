@@ -45,5 +45,5 @@ impl Identify for ByStat {
 /// Opens what a path of ours leads to, where it is a regular file of a file system that answers.
 pub(crate) fn open_regular(path: &Path) -> Option<File> {
     let place = Handle::of(path).ok()?;
-    Found::at(place, |mount| Mounts::own().answers(mount))?.prompt()
+    Found::at(place, |mount| Mounts::own().how(mount))?.prompt()
 }
