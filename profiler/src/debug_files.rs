@@ -201,7 +201,7 @@ impl<'a> Finder<'a> {
     }
 
     /// Whether a root is our own.
-    pub(crate) fn is_host(&self, root: &Root) -> bool {
+    fn is_host(&self, root: &Root) -> bool {
         self.host.as_ref().is_some_and(|host| host.is_same(root))
     }
 

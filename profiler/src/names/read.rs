@@ -145,10 +145,7 @@ fn read(file: &File, asked: &Asked, files: &Files, means: &Means<'_>, cache: &Ca
             };
             refused = found.refused;
             let others = [sources.debug, sources.supplementary, sources.package];
-            let is_hosts = root
-                .as_deref()
-                .is_some_and(|root| means.finder.is_host(root));
-            let key = Key::of(file, is_hosts, build_id.as_deref(), &others);
+            let key = Key::of(file, build_id.as_deref(), &others);
             let has_dwarf = description.has_dwarf || found.debug.is_some();
             let wanted = |offset| match asked.detailed.binary_search(&offset) {
                 Ok(_) if has_dwarf => means.detail,
