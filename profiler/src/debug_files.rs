@@ -255,6 +255,12 @@ impl<'a> Finder<'a> {
         Some((file, description))
     }
 
+    /// Whether servers are asked.
+    #[must_use]
+    pub const fn asks_servers(&self) -> bool {
+        self.debuginfod.is_some()
+    }
+
     /// What went wrong with servers, in words.
     #[must_use]
     pub fn complaints(&self) -> Vec<String> {
