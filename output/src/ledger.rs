@@ -98,6 +98,18 @@ impl Ledger {
         (!causes.is_empty()).then(|| format!("{} lost ({})", self.lost(), causes.join(", ")))
     }
 
+    /// The account without the rows of what did not happen. What was expected and what is there is told
+    /// even where it is nothing.
+    #[must_use]
+    pub fn without_zeros(&self) -> Self {
+        let told = |row: &&LedgerRow| {
+            row.count > 0 || matches!(row.kind, RowKind::Expected | RowKind::Got)
+        };
+        Self {
+            rows: self.rows.iter().filter(told).cloned().collect(),
+        }
+    }
+
     fn of(&self, kind: RowKind) -> impl Iterator<Item = &LedgerRow> {
         self.rows.iter().filter(move |row| row.kind == kind)
     }
@@ -173,6 +185,27 @@ mod tests {
         assert_eq!(lines.len(), 7);
         assert_eq!(lines[0], "990  expected   99 Hz on 1 CPU for 10 s");
         assert_eq!(lines[3], "  4  ring full  the reader was late");
+    }
+
+    #[test]
+    fn what_did_not_happen_is_left_out() {
+        // Zeros go, but not those of what was promised and of what is in the profile.
+        let mut ledger = ledger();
+        ledger.push(RowKind::Note, "evicted", 0, "did not happen either");
+        ledger.push(RowKind::Got, "got (faults)", 0, "in this profile");
+        let told = ledger.without_zeros();
+        let names: Vec<_> = told.rows().iter().map(|row| row.name.as_str()).collect();
+        let expected = [
+            "expected",
+            "got",
+            "idle",
+            "ring full",
+            "no memory",
+            "threads",
+            "got (faults)",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(told.lost(), ledger.lost());
     }
 
     #[test]

@@ -35,6 +35,16 @@ pub enum Command {
         /// The inode of the file
         inode: u64,
     },
+    /// The same, of a file that an overlay shows
+    #[command(name = crate::copies::LAYERED, hide = true)]
+    CopyLayeredFile {
+        /// The inode of the file
+        inode: u64,
+        /// Its device, as the kernel programs tell it
+        device: u32,
+        /// The inode's generation
+        generation: u32,
+    },
 }
 
 /// `timesink doctor`

@@ -74,7 +74,7 @@ pub fn of_processes(pids: impl IntoIterator<Item = u32>, identify: &dyn Identify
         let mounts = Mounts::of_process(pid);
         let root = Root::of(pid).ok();
         for (key, (path, place)) in places {
-            if let Some(file) = Found::at(place, |mount| mounts.answers(mount))
+            if let Some(file) = Found::at(place, |mount| mounts.how(mount))
                 && let Some(file) = file.prompt()
                 && let Some(identity) = identify.identities(&file)
             {

@@ -4,6 +4,10 @@
 //! It is another process, and no thread, since who waits for such a file system cannot be ended, and a
 //! process with such a thread cannot end either. It runs as the user of the process that maps the
 //! file: these file systems let no other user read them, mostly not even root.
+//!
+//! What an overlay shows of such a file is read by the recorder's own user, since it lets in others
+//! than who mounted it. `stat` does not tell which file it is, so the process asks the kernel, as the
+//! recorder does with files that it opens itself. It must not be one that a user could tamper with.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -20,12 +24,21 @@ use std::{
 };
 
 use abi::records::FileIdentity;
+use anyhow::{Result, ensure};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use crate::{code_files::CodeFile, limits::give_up_capabilities};
+use crate::{
+    bpf::Identifier,
+    btf::{self, Btf},
+    code_files::CodeFile,
+    identity::Identify,
+    limits::give_up_capabilities,
+};
 
 /// The subcommand that reads.
 pub const SUBCOMMAND: &str = "copy-file";
+/// The one that reads from an overlay.
+pub const LAYERED: &str = "copy-layered-file";
 /// The largest file that is copied.
 const MAX_FILE_BYTES: u64 = 256 << 20;
 /// What all copies may take.
@@ -46,8 +59,16 @@ pub(crate) struct Wanted {
     pub(crate) path: PathBuf,
     /// A place by which it can be opened.
     pub(crate) place: OwnedFd,
-    /// A process that maps it.
-    pub(crate) pid: u32,
+    pub(crate) reader: Reader,
+}
+
+/// As whom it is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reader {
+    /// The user of a process that maps it.
+    User(u32),
+    /// The recorder's own: it lies in an overlay.
+    Recorder,
 }
 
 /// A copy that is being made.
@@ -152,8 +173,23 @@ impl Copies {
 
 fn start(wanted: Wanted) -> io::Result<Running> {
     let copy = memory(&wanted.path)?;
-    let owner = std::fs::metadata(format!("/proc/{}", wanted.pid))?;
     let mut command = Command::new("/proc/self/exe");
+    let FileIdentity {
+        inode,
+        device,
+        generation,
+    } = wanted.identity;
+    match wanted.reader {
+        Reader::User(pid) => {
+            let owner = std::fs::metadata(format!("/proc/{pid}"))?;
+            command.args([SUBCOMMAND, &inode.to_string()]);
+            command.uid(owner.uid()).gid(owner.gid());
+        }
+        Reader::Recorder => {
+            command.arg(LAYERED).arg(inode.to_string());
+            command.args([device, generation].map(|number| number.to_string()));
+        }
+    }
     // The user as whom it runs may make it do anything, but not write more than this.
     let limit = || {
         let most = Rlimit {
@@ -165,13 +201,10 @@ fn start(wanted: Wanted) -> io::Result<Running> {
     // SAFETY: between fork and exec there is one system call, and no memory is allocated.
     unsafe { command.pre_exec(limit) };
     let child = command
-        .args([SUBCOMMAND, &wanted.identity.inode.to_string()])
         .env_clear()
         .current_dir("/")
         // Ctrl-C is for the process that asks.
         .process_group(0)
-        .uid(owner.uid())
-        .gid(owner.gid())
         .stdin(Stdio::from(wanted.place))
         .stdout(Stdio::from(copy.try_clone()?))
         .stderr(Stdio::null())
@@ -205,8 +238,7 @@ fn memory(path: &std::path::Path) -> io::Result<File> {
 /// # Errors
 /// Where it is not the regular file of this number, cannot be read, or is too large.
 pub fn copy_file(inode: u64) -> io::Result<()> {
-    // SAFETY: the call takes two numbers. Where it is refused, this process lives a little longer.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    end_with_parent();
     // Anybody may run this, and where the program's file has capabilities they would read any file.
     give_up_capabilities()?;
     let place = File::from(io::stdin().as_fd().try_clone_to_owned()?);
@@ -214,11 +246,35 @@ pub fn copy_file(inode: u64) -> io::Result<()> {
     if !data.is_file() || data.ino() != inode {
         return Err(io::ErrorKind::InvalidInput.into());
     }
+    copy(&File::open("/proc/self/fd/0")?)
+}
+
+/// As [`copy_file`], of what the kernel programs call by this name.
+///
+/// # Errors
+/// As [`copy_file`], and where the kernel does not tell the name.
+pub fn copy_layered_file(wanted: FileIdentity) -> Result<()> {
+    end_with_parent();
+    let identifier = Identifier::load(&btf::offsets(&Btf::of_kernel()?)?)?;
+    // As in `copy_file`; what the kernel programs are loaded with is of use for nothing else.
+    give_up_capabilities()?;
+    let place = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    ensure!(place.metadata()?.is_file(), "not a regular file");
     let file = File::open("/proc/self/fd/0")?;
+    let found = identifier.identities(&file).map(|found| found.mapped);
+    ensure!(found == Some(wanted), "another file");
+    Ok(copy(&file)?)
+}
+
+fn end_with_parent() {
+    // SAFETY: the call takes two numbers. Where it is refused, this process lives a little longer.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+fn copy(file: &File) -> io::Result<()> {
     let mut limited = file.take(MAX_FILE_BYTES + 1);
     let mut output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    let bytes = io::copy(&mut limited, &mut output)?;
-    match bytes {
+    match io::copy(&mut limited, &mut output)? {
         0..=MAX_FILE_BYTES => Ok(()),
         _ => Err(io::ErrorKind::FileTooLarge.into()),
     }

@@ -201,7 +201,7 @@ impl<'a> Finder<'a> {
     }
 
     /// Whether a root is our own.
-    pub(crate) fn is_host(&self, root: &Root) -> bool {
+    fn is_host(&self, root: &Root) -> bool {
         self.host.as_ref().is_some_and(|host| host.is_same(root))
     }
 
@@ -253,6 +253,12 @@ impl<'a> Finder<'a> {
         let file = self.servers()?.find(id)?;
         let description = self.has_build_id(&file, id).ok()?;
         Some((file, description))
+    }
+
+    /// Whether servers are asked.
+    #[must_use]
+    pub const fn asks_servers(&self) -> bool {
+        self.debuginfod.is_some()
     }
 
     /// What went wrong with servers, in words.

@@ -15,7 +15,7 @@ use abi::records::{FileIdentity, FileSeen};
 
 use crate::{
     code_files::CodeFile,
-    copies::{Copies, Wanted},
+    copies::{Copies, Reader, Wanted},
     handle::Handle,
     identity::Identify,
     mounts::{Found, Mounts},
@@ -126,9 +126,11 @@ impl Files {
                 }
                 None
             }
+            // What the kernel calls it cannot be told by what `stat` tells of an overlay.
+            Found::Layered(_) => None,
         });
         if let (None, Some(place)) = (&opened, slow) {
-            self.copy(told, path.to_owned(), place, pid);
+            self.copy(told, path.to_owned(), place, Reader::User(pid));
         }
         let (file, identity, root) = opened?;
         if told != identity && self.names.len() < MAX_PATHS {
@@ -265,7 +267,12 @@ impl Files {
                     return (path, Some(file), of_process);
                 }
                 Found::Slow(place, device) if device == seen.identity.device => {
-                    self.copy(seen.identity, path.clone(), place, seen.pid);
+                    let reader = Reader::User(seen.pid);
+                    self.copy(seen.identity, path.clone(), place, reader);
+                    return (path, None, of_process);
+                }
+                Found::Layered(place) => {
+                    self.copy(seen.identity, path.clone(), place, Reader::Recorder);
                     return (path, None, of_process);
                 }
                 Found::Prompt(_) | Found::Slow(..) => {}
@@ -361,12 +368,12 @@ impl Files {
         arrived
     }
 
-    fn copy(&mut self, identity: FileIdentity, path: PathBuf, place: Handle, pid: u32) {
+    fn copy(&mut self, identity: FileIdentity, path: PathBuf, place: Handle, reader: Reader) {
         self.copies.ask(Wanted {
             identity,
             path,
             place: place.into_descriptor(),
-            pid,
+            reader,
         });
     }
 
@@ -424,7 +431,7 @@ fn by_link(seen: &FileSeen) -> Option<(PathBuf, Found)> {
     let link = PathBuf::from(format!("/proc/{pid}/map_files/{start:x}-{end:x}"));
     let path = fs::read_link(&link).ok()?;
     let place = Handle::of(&link).ok()?;
-    let found = Found::at(place, |mount| Mounts::of_process(pid).answers(mount))?;
+    let found = Found::at(place, |mount| Mounts::of_process(pid).how(mount))?;
     Some((path, found))
 }
 

@@ -2,7 +2,7 @@
 
 use abi::waits::ThreadTimes;
 use anyhow::{Result, bail};
-use output::{Format, Ledger, Profile, RowKind, hottest, human_duration};
+use output::{Format, Profile, hottest, human_duration};
 
 use crate::{
     cli::RecordArgs,
@@ -43,7 +43,11 @@ pub fn finish(
     for line in summaries(recorded, &ledgers) {
         tell(format_args!("timesink: {line}\n"));
     }
-    tell(format_args!("{}", rows(&profile.ledger, args.verbose)));
+    let ledger = match args.verbose {
+        true => profile.ledger.clone(),
+        false => profile.ledger.without_zeros(),
+    };
+    tell(format_args!("{ledger}"));
     let unresolved = &resolved.unresolved;
     tell(format_args!("{}", unresolved.table(args.verbose)));
     if let Some(words) = partial(recorded, outputs) {
@@ -147,14 +151,4 @@ fn partial(recorded: &Recorded, outputs: &Outputs) -> Option<String> {
             first.event.name
         )
     })
-}
-
-/// The ledger without the rows that say nothing, unless all were asked for.
-fn rows(ledger: &Ledger, all: bool) -> Ledger {
-    let says = |kind, count| all || count > 0 || matches!(kind, RowKind::Expected | RowKind::Got);
-    let mut shown = Ledger::default();
-    for row in ledger.rows().iter().filter(|row| says(row.kind, row.count)) {
-        shown.push(row.kind, &row.name, row.count, &row.meaning);
-    }
-    shown
 }

@@ -6,11 +6,13 @@ use output::{Ledger, RowKind};
 
 use crate::{
     account::{EventAccount, WithoutStack, waits::WaitAccount},
+    collected::Collected,
     names::{Nameless, Reading},
     record::Recorded,
     resolve::Resolved,
     sampling::Sampling,
     stacks::Findings,
+    tables::TableCounts,
     unresolved::Unresolved,
 };
 
@@ -92,104 +94,136 @@ fn samples(recorded: &Recorded, findings: &Findings) -> Ledger {
     ledger
 }
 
+/// A row that is part of no sum: its name, how many, and what that means.
+type Note = (&'static str, u64, &'static str);
+
 fn notes(recorded: &Recorded, findings: &Findings, reading: &Reading) -> Ledger {
     let mut ledger = Ledger::default();
-    let (collected, tables) = (&recorded.collected, recorded.tables);
-    let mut note = |name: &str, count: u64, meaning: &str| {
+    let known = misses(recorded)
+        .chain(of_memory(&recorded.collected))
+        .chain(of_tables(&recorded.tables))
+        .chain(of_stacks(findings))
+        .chain(of_names(reading));
+    for (name, count, meaning) in known {
         ledger.push(RowKind::Note, name, count, meaning);
-    };
+    }
+    for (nameless, &count) in &findings.nameless {
+        ledger.push(RowKind::Note, &nameless.name(), count, &nameless.meaning());
+    }
+    ledger
+}
+
+/// What the kernel programs did not find.
+fn misses(recorded: &Recorded) -> impl Iterator<Item = Note> {
     // Waits without a stack are a loss of waits.
     let misses = Miss::ALL.iter().filter(|&&miss| miss != Miss::WaiterMoved);
-    for &miss in misses {
+    misses.map(|&miss| {
         let events = recorded.events.iter().map(|(_, account)| &account.counters);
         let waits = recorded.waits.iter().map(|waits| &waits.counters);
         let all = events.chain(waits).chain([&recorded.processes]);
         let count = all.map(|counters| counters.misses[miss as usize]).sum();
-        note(miss.name(), count, miss.meaning());
-    }
-    note(
-        "stacks dropped",
-        collected.stacks_dropped,
-        "distinct stacks beyond the bound on memory",
-    );
-    note(
-        "mappings not told",
-        collected.sideband_lost + collected.files.paths_dropped + collected.kernel_code.dropped,
-        "records of mapped files and BPF programs that found no room; what only short-lived processes map may lack names",
-    );
-    note(
-        "processes with a JIT dropped",
-        collected.jit.dropped,
-        "sights of processes with a JIT beyond the bound on them, whose maps were not looked for",
-    );
-    note(
-        "times of JIT code coarser",
-        match collected.moments.mask() {
-            u32::MAX => 0,
-            _ => collected.moments.granule_ms(),
-        },
-        "milliseconds within which functions that shared an address are not told apart: there were too many samples to keep the time of each",
-    );
-    note(
-        "unwind tables",
-        tables.loaded,
-        "tables of files in the kernel when the recording stopped",
-    );
-    note(
-        "unwind tables evicted",
-        tables.evicted,
-        "tables that made room for others (--unwind-memory)",
-    );
-    note(
-        "unwind tables without room",
-        tables.no_room,
-        "files whose table found no room (--unwind-memory)",
-    );
-    note(
-        "unwind tables too large",
-        tables.too_large,
-        "files whose table takes more memory to build than is left (--unwind-memory)",
-    );
-    note(
-        "files by frame pointer",
-        tables.by_frame_pointer,
-        "files without call frame information",
-    );
-    note(
-        "user stacks",
-        findings.user,
-        "samples and waits with a user stack",
-    );
-    note(
-        "incomplete stacks",
-        findings.incomplete,
-        "of those, the ones whose outermost frame is not known",
-    );
-    note("frames", findings.frames, "frames of all samples and waits");
-    note(
-        "names from the cache",
-        reading.cached,
-        "places that an earlier recording had looked up",
-    );
-    note(
-        "names looked up",
-        reading.looked_up,
-        "places that were looked up",
-    );
-    note(
-        "readers lost",
-        reading.lost.readers,
-        "processes that reading a file made hang, crash or grow too large",
-    );
-    note(
-        "files without detail",
-        reading.lost.details,
-        "files whose lines and inlined functions could not be read, within --symbol-memory and 10 s",
-    );
-    for (nameless, &count) in &findings.nameless {
-        note(&nameless.name(), count, &nameless.meaning());
-    }
-    ledger
+        (miss.name(), count, miss.meaning())
+    })
+}
+
+/// What the recorder had no memory for.
+fn of_memory(collected: &Collected) -> [Note; 4] {
+    [
+        (
+            "stacks dropped",
+            collected.stacks_dropped,
+            "distinct stacks beyond the bound on memory",
+        ),
+        (
+            "mappings not told",
+            collected.sideband_lost + collected.files.paths_dropped + collected.kernel_code.dropped,
+            "records of mapped files and BPF programs that found no room; what only short-lived processes map may lack names",
+        ),
+        (
+            "processes with a JIT dropped",
+            collected.jit.dropped,
+            "sights of processes with a JIT beyond the bound on them, whose maps were not looked for",
+        ),
+        (
+            "times of JIT code coarser",
+            match collected.moments.mask() {
+                u32::MAX => 0,
+                _ => collected.moments.granule_ms(),
+            },
+            "milliseconds within which functions that shared an address are not told apart: there were too many samples to keep the time of each",
+        ),
+    ]
+}
+
+const fn of_tables(tables: &TableCounts) -> [Note; 5] {
+    [
+        (
+            "unwind tables",
+            tables.loaded,
+            "tables of files in the kernel when the recording stopped",
+        ),
+        (
+            "unwind tables evicted",
+            tables.evicted,
+            "tables that made room for others (--unwind-memory)",
+        ),
+        (
+            "unwind tables without room",
+            tables.no_room,
+            "files whose table found no room (--unwind-memory)",
+        ),
+        (
+            "unwind tables too large",
+            tables.too_large,
+            "files whose table takes more memory to build than is left (--unwind-memory)",
+        ),
+        (
+            "files by frame pointer",
+            tables.by_frame_pointer,
+            "files without call frame information",
+        ),
+    ]
+}
+
+const fn of_stacks(findings: &Findings) -> [Note; 3] {
+    [
+        (
+            "user stacks",
+            findings.user,
+            "samples and waits with a user stack",
+        ),
+        (
+            "incomplete stacks",
+            findings.incomplete,
+            "of those, the ones whose outermost frame is not known",
+        ),
+        ("frames", findings.frames, "frames of all samples and waits"),
+    ]
+}
+
+const fn of_names(reading: &Reading) -> [Note; 4] {
+    [
+        (
+            "names from the cache",
+            reading.cached,
+            "places that an earlier recording had looked up",
+        ),
+        (
+            "names looked up",
+            reading.looked_up,
+            "places that were looked up",
+        ),
+        (
+            "readers lost",
+            reading.lost.readers,
+            "processes that reading a file made hang, crash or grow too large",
+        ),
+        (
+            "files without detail",
+            reading.lost.details,
+            "files whose lines and inlined functions could not be read, within --symbol-memory and 10 s",
+        ),
+    ]
 }
 
 /// Shares, in percent, above which something is said loudly.

@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
+use abi::records::FileIdentity;
 use anyhow::{Context, Result};
 use clap::Parser;
 use profiler::{
     cli::{Cli, Command, RecordArgs},
     command::exit_code,
-    copies::copy_file,
+    copies::{copy_file, copy_layered_file},
     debug_files::Debuginfod,
     diff, doctor,
     finish::finish,
@@ -32,6 +33,16 @@ fn main() -> ExitCode {
         Command::Diff(args) => diff::run(&args).map(|is_within| u8::from(!is_within)),
         Command::Doctor(args) => doctor::run(&args).map(|can_record| u8::from(!can_record)),
         Command::CopyFile { inode } => copy_file(inode).map(|()| 0).map_err(Into::into),
+        Command::CopyLayeredFile {
+            inode,
+            device,
+            generation,
+        } => copy_layered_file(FileIdentity {
+            inode,
+            device,
+            generation,
+        })
+        .map(|()| 0),
     };
     match done {
         Ok(status) => ExitCode::from(status),

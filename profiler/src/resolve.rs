@@ -48,7 +48,11 @@ pub fn resolve<'a>(
     waiting::add(&waiting, &mut stacks, profile, columns);
     profile.main_mapping = stacks.main_mapping();
     Resolved {
-        unresolved: Unresolved::of(profile, &stacks.findings.nameless_frames),
+        unresolved: Unresolved::of(
+            profile,
+            &stacks.findings.nameless_frames,
+            means.finder.asks_servers(),
+        ),
         reading: stacks.names.reading,
         findings: stacks.findings,
         waiting,

@@ -16,7 +16,7 @@ use std::{
 
 use crate::{
     handle::Handle,
-    mounts::{Found, Mounts},
+    mounts::{Answers, Found, List, Mounts},
 };
 
 /// How many roots are held open; the one that was used longest ago makes room.
@@ -57,7 +57,7 @@ pub(crate) enum Absent {
 pub struct Root {
     key: Key,
     place: Handle,
-    mounts: File,
+    mounts: List,
     /// Where it is, as our own root has it, as far as can be told.
     shown: PathBuf,
 }
@@ -78,7 +78,7 @@ impl Root {
                 inode: look.inode,
             },
             place,
-            mounts: File::open(format!("/proc/{pid}/mountinfo"))?,
+            mounts: List::of_process(pid)?,
             shown: fs::read_link(&link)?,
         })
     }
@@ -116,7 +116,7 @@ impl Root {
     /// The regular file that a path below this root leads to.
     pub(crate) fn find(&self, path: &Path) -> Option<Found> {
         let place = self.place(path, Links::Follow).ok()?;
-        Found::at(place, |mount| self.answers(mount))
+        Found::at(place, |mount| self.how(mount))
     }
 
     /// What a path below this root leads to.
@@ -144,11 +144,18 @@ impl Root {
         }
     }
 
-    /// Whether a mount answers of which a place is open.
+    /// Whether a mount answers at once of which a place is open.
     pub(crate) fn answers(&self, mount: u64) -> bool {
-        // The list of a root that is no mount itself lacks the mount that it lies in.
-        Mounts::read(&self.mounts).is_ok_and(|mounts| mounts.answers(mount))
-            || Mounts::own().answers(mount)
+        self.how(mount) == Answers::AtOnce
+    }
+
+    fn how(&self, mount: u64) -> Answers {
+        let listed = self.mounts.read().map(|mounts| mounts.how(mount));
+        match listed {
+            Ok(how @ (Answers::AtOnce | Answers::AsItsLayers)) => how,
+            // The list of a root that is no mount itself lacks the mount that it lies in.
+            Ok(Answers::Perhaps) | Err(_) => Mounts::own().how(mount),
+        }
     }
 }
 

@@ -18,13 +18,15 @@ mod mend;
 
 use mend::mend;
 
+/// Above the rows.
+const HEAD: &str = "unnamed   in stacks  where, and why\n";
 /// Rows of the table without `-v`.
 const ROWS: usize = 5;
 /// Shares, in percent, below which a row is left out without `-v`.
 const LEAST_UNRESOLVED: f64 = 1.0;
 const LEAST_ANYWHERE: f64 = 5.0;
 /// Characters of a path in the table.
-const PATH_CHARS: usize = 100;
+const PATH_CHARS: usize = 64;
 
 /// How much there is in one place, in samples or nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub struct Unresolved {
     pub unresolved: u64,
     /// By place.
     pub places: BTreeMap<Place, Weight>,
+    /// Whether servers were asked for debug files.
+    pub asked_servers: bool,
 }
 
 /// A place by handles: texts are made once for each, not for each sample.
@@ -112,9 +116,13 @@ impl Counting<'_> {
 }
 
 impl Unresolved {
-    /// Goes through a profile of which these frames have no names.
+    /// Goes through a profile of which these frames have no names, though servers may have been asked.
     #[must_use]
-    pub fn of(profile: &mut Profile, nameless: &HashMap<FrameId, Nameless>) -> Self {
+    pub fn of(
+        profile: &mut Profile,
+        nameless: &HashMap<FrameId, Nameless>,
+        asked_servers: bool,
+    ) -> Self {
         // Beyond it are the frames of another thread.
         let waker = profile.synthetic("[woken by]");
         let profile = &*profile;
@@ -141,6 +149,7 @@ impl Unresolved {
             total: counting.total,
             unresolved: counting.unresolved,
             places,
+            asked_servers,
         }
     }
 
@@ -150,38 +159,43 @@ impl Unresolved {
         self.share(self.unresolved)
     }
 
-    /// The table, with a line on the whole of it: all rows, or those that matter. Empty where all
-    /// that matters has a name.
+    /// The table, all rows or those that matter, and below it what to do for each reason. Empty where
+    /// all that matters has a name.
     #[must_use]
     pub fn table(&self, all: bool) -> String {
+        let rows = self.rows(all);
+        if rows.is_empty() {
+            return String::new();
+        }
+        let (mut table, mut mends) = (HEAD.to_owned(), BTreeSet::new());
+        for (place, weight) in rows {
+            let (innermost, anywhere) = (self.share(weight.innermost), self.share(weight.anywhere));
+            let binary = shorten(&place.binary, PATH_CHARS);
+            let reason = place.reason.name();
+            // Writing to a string does not fail.
+            let _ = writeln!(
+                table,
+                "{innermost:6.1}%  {anywhere:9.1}%  {binary}: {reason}"
+            );
+            let mend = mend(place.reason, &place.process, self.asked_servers);
+            mends.insert(format!("{reason}: {mend}\n"));
+        }
+        table.extend(mends);
+        table
+    }
+
+    /// The heaviest first.
+    fn rows(&self, all: bool) -> Vec<(&Place, &Weight)> {
         let mut rows: Vec<_> = self.places.iter().collect();
         rows.retain(|(_, weight)| all || self.matters(weight));
         rows.sort_by_key(|(place, weight)| {
             let weight = std::cmp::Reverse((weight.innermost, weight.anywhere));
-            (weight, place.binary.clone())
+            (weight, &place.binary)
         });
         if !all {
             rows.truncate(ROWS);
         }
-        let (mut table, mut said) = (String::new(), BTreeSet::new());
-        for (index, (place, weight)) in rows.into_iter().enumerate() {
-            if index == 0 {
-                table.push_str("unnamed   in stacks  where, and why\n");
-            }
-            let (innermost, anywhere) = (self.share(weight.innermost), self.share(weight.anywhere));
-            let binary = shorten(&place.binary, PATH_CHARS);
-            let reason = place.reason.name();
-            let mut mend = mend(place.reason, &place.process);
-            if !said.insert(mend.clone()) {
-                mend = "as above".to_owned();
-            }
-            // Writing to a string does not fail.
-            let _ = writeln!(
-                table,
-                "{innermost:6.1}%  {anywhere:9.1}%  {binary}: {reason}; {mend}"
-            );
-        }
-        table
+        rows
     }
 
     fn matters(&self, weight: &Weight) -> bool {

@@ -29,7 +29,7 @@ use job::TABLE_KEY;
 pub use job::{Answer, Given, Job, MAX_UNITS, TableCost};
 
 use crate::{
-    identity::is_roots,
+    identity::is_hosts,
     jit::Kind,
     unwind::{cache, rows::Rows},
 };
@@ -305,21 +305,19 @@ impl Workers {
         });
         let copies: io::Result<Vec<Option<File>>> = copies.collect();
         let copies = copies.map_err(|_too_large| Fate::NotReadable)?;
-        let files = files.iter().zip(&copies);
-        let files: Vec<&File> = files
+        let readable = files.iter().zip(&copies);
+        let readable: Vec<&File> = readable
             .map(|(file, copy)| copy.as_ref().unwrap_or(file))
             .collect();
         let began = Instant::now();
         let allowed = self.allowed();
         let mut child = self.child().map_err(|_refused| Fate::NotStarted)?;
-        let answer = child.ask(job, &files, allowed);
+        let answer = child.ask(job, &readable, allowed);
         match answer {
             Ok(answer) => {
-                // One that read what others than root wrote may be theirs: it answers for no other file.
-                if files
-                    .iter()
-                    .all(|file| file.metadata().is_ok_and(|data| is_roots(&data)))
-                {
+                // One that read what others than the host's root wrote may be theirs: it answers for no
+                // other file.
+                if files.iter().copied().all(is_hosts) {
                     self.idle().push(child);
                 }
                 Ok(answer)

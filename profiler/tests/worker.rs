@@ -4,9 +4,10 @@
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
+    io::Read,
     os::unix::fs::{FileExt, PermissionsExt},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -157,6 +158,41 @@ fn private_and_deleted_files_are_named() {
                 .source
                 .is_some()
     );
+}
+
+/// A reader is kept for the next file where nobody but the host's root can have written the last one, and
+/// not where that was root of a container.
+#[test]
+fn a_reader_that_read_a_containers_file_is_not_kept() {
+    let _alone = alone();
+    // SAFETY: the call has no preconditions.
+    if unsafe { libc::geteuid() } != 0 {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let (path, _) = program(&folder, "");
+    let own = format!(
+        "cp {0} copy && mount --bind copy {0} && echo",
+        path.display()
+    );
+    let mut container = Command::new("unshare")
+        .args(["--mount", "sh", "-c", &format!("{own} && read -r _")])
+        .current_dir(&folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = [0];
+    let output = container.stdout.as_mut().unwrap();
+    output.read_exact(&mut said).unwrap();
+    let inside = format!("/proc/{}/root{}", container.id(), path.display());
+    for (path, kept) in [(path, 1), (inside.into(), 0)] {
+        let workers = workers(256 << 20, 10);
+        workers.describe(&File::open(&path).unwrap()).unwrap();
+        assert_eq!(readers().len(), kept, "{}", path.display());
+    }
+    container.kill().unwrap();
+    container.wait().unwrap();
 }
 
 /// A compressed symbol table that becomes a thousand times its size costs its file the names, and the

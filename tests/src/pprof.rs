@@ -44,6 +44,14 @@ impl PprofFrame {
     pub fn is_kernel(&self) -> bool {
         self.module.starts_with("[kernel")
     }
+
+    /// Whether it shows a function, and not the place of an instruction in a file.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        !self.function.is_empty()
+            && !self.function.starts_with('[')
+            && !self.function.contains("+0x")
+    }
 }
 
 /// One sample.
@@ -81,6 +89,13 @@ impl PprofSample {
     pub fn has(&self, function: &str) -> bool {
         self.frames.iter().any(|frame| frame.function == function)
     }
+
+    /// The frame that ran, where that is known to be user code.
+    #[must_use]
+    pub fn user_leaf(&self) -> Option<&PprofFrame> {
+        let leaf = self.frames.first()?;
+        (!leaf.is_kernel() && !leaf.function.starts_with("[lost")).then_some(leaf)
+    }
 }
 
 /// What a file holds.
@@ -95,6 +110,19 @@ pub struct Pprof {
 }
 
 impl Pprof {
+    /// How many samples fulfil a condition.
+    #[must_use]
+    pub fn count(&self, wanted: impl Fn(&PprofSample) -> bool) -> u64 {
+        let samples = self.samples.iter().filter(|sample| wanted(sample));
+        samples.map(|sample| sample.samples).sum()
+    }
+
+    /// How many samples ran user code of which a condition is true.
+    #[must_use]
+    pub fn user_count(&self, wanted: impl Fn(&PprofFrame) -> bool) -> u64 {
+        self.count(|sample| sample.user_leaf().is_some_and(&wanted))
+    }
+
     /// Reads a file; anything that is cut short or points to nowhere is a failure.
     #[must_use]
     pub fn read(path: &Path) -> Self {

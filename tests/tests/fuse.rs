@@ -236,6 +236,74 @@ fn a_server_that_does_not_answer_costs_its_file() {
     );
 }
 
+/// A program that an overlay shows, which a user has put on their own file system, has names.
+#[test]
+fn a_program_of_a_users_overlay_has_names() {
+    if !require_root() {
+        return;
+    }
+    let _alone = alone();
+    let served = served(ROOT);
+    let program = in_overlay(&served);
+    let (run, profile) = recorded(&[program.pid()]);
+    let (work, user) = at_work(&profile, "program", "alpha_work");
+    assert!(
+        user > 100 && work * 100 >= user * 98,
+        "{work} of {user}: {}",
+        run.stderr
+    );
+    assert!(!run.stderr.contains("given up"), "{}", run.stderr);
+}
+
+/// Where the server below such an overlay falls silent, the recording ends all the same, with the names
+/// of everything else, and says which file it gave up.
+#[test]
+fn a_server_below_an_overlay_costs_its_file() {
+    if !require_root() {
+        return;
+    }
+    let _alone = alone();
+    let served = served(ROOT);
+    let program = in_overlay(&served);
+    let beta = spin("beta");
+    let other = Live(Command::new(beta.path()).arg(LIVE_MS).spawn().unwrap());
+    served.server.signal(libc::SIGUSR1);
+    let (run, profile) = recorded(&[program.pid(), other.pid()]);
+    let words = "/program` was given up: its file system (FUSE)";
+    assert_eq!(run.stderr.matches(words).count(), 1, "{}", run.stderr);
+    let (named, user) = at_work(&profile, "program", "alpha_work");
+    assert!(named == 0 && user > 100, "{named} of {user}: {profile:?}");
+    let (work, user) = at_work(&profile, "beta", "beta_work");
+    assert!(
+        user > 100 && work * 100 >= user * 98,
+        "{work} of {user}: {profile:?}"
+    );
+}
+
+/// The served program once more, from an overlay that was mounted in a user namespace of its own.
+fn in_overlay(served: &Served) -> Live {
+    let lower = served.path.parent().unwrap();
+    let (empty, merged) = (
+        served.mounts.folder("empty"),
+        served.mounts.folder("merged"),
+    );
+    let script = format!(
+        "mount -t overlay overlay -o lowerdir={}:{} {merged} && exec {merged}/program {LIVE_MS}",
+        lower.display(),
+        empty.display(),
+        merged = merged.display(),
+    );
+    let program = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
+        .spawn()
+        .unwrap();
+    let program = Live(program);
+    wait_for_work(&program);
+    // The CPUs are for those that are recorded.
+    served.program.signal(libc::SIGSTOP);
+    program
+}
+
 /// A reader that waits for a server cannot be ended, and is not waited for.
 #[test]
 fn a_reader_that_cannot_be_ended_is_left_behind() {

@@ -19,7 +19,7 @@ fn rows(stderr: &str) -> Vec<(f64, f64, String)> {
     stderr.lines().filter_map(row).collect()
 }
 
-/// The row of a place, which must be there and in the comments of pprof as well.
+/// The row of a place, which must be there and in the comments of pprof as well, with what to do.
 fn row(recorded: &Recorded, place: &str) -> (f64, f64, String) {
     let rows = rows(&recorded.run.stderr);
     let found = rows.iter().find(|row| row.2.starts_with(place));
@@ -29,7 +29,10 @@ fn row(recorded: &Recorded, place: &str) -> (f64, f64, String) {
         comments.iter().any(|line| line.ends_with(words)),
         "{comments:?}"
     );
-    (*innermost, *anywhere, words.clone())
+    let reason = words.rsplit_once(": unnamed: ").unwrap().1;
+    let mend = format!("unnamed: {reason}: ");
+    let told = comments.iter().find(|line| line.starts_with(&mend));
+    (*innermost, *anywhere, format!("{words}\n{}", told.unwrap()))
 }
 
 /// The share of samples whose innermost user frame lies in a file, from its pprof.

@@ -115,7 +115,8 @@ fn labels(profile: &Profile, labels: Labels, strings: &mut Strings) -> Vec<proto
     pairs.into_iter().map(label).collect()
 }
 
-/// What was recorded, then the ledger row by row, then what was added.
+/// What was recorded, then the ledger row by row, then what was added. `pprof` prints all of it before
+/// its own table, so rows of what did not happen are left out.
 fn comments(profile: &Profile, strings: &mut Strings) -> Vec<i64> {
     let meta = profile.meta();
     let head = [
@@ -123,7 +124,7 @@ fn comments(profile: &Profile, strings: &mut Strings) -> Vec<i64> {
         format!("event: {}", meta.event),
         format!("host: {}", meta.host),
     ];
-    let ledger = profile.ledger.to_string();
+    let ledger = profile.ledger.without_zeros().to_string();
     let added = profile.comments().iter().map(String::as_str);
     let lines = head
         .iter()

@@ -99,6 +99,9 @@ fn fill_ledger(profile: &mut Profile) {
             "99 Hz on 1 CPU for 10.0 s",
         ),
         (RowKind::Got, "got", 985, "in this profile"),
+        // Only what happened is told.
+        (RowKind::Lost, "map full", 0, "the map was full"),
+        (RowKind::Note, "evicted", 0, "for want of room"),
         (RowKind::Lost, "ring full", 5, "the reader was late"),
     ];
     for (kind, name, count, meaning) in rows {

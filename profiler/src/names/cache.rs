@@ -10,7 +10,7 @@ mod stored;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::{File, Metadata},
+    fs::File,
     ops::Range,
     os::unix::fs::MetadataExt,
     sync::atomic::{AtomicU64, Ordering},
@@ -19,7 +19,7 @@ use std::{
 use symbolizer::{Detail, Miss, Names, Symbol};
 
 use crate::cache::{Folder, folder_of, hex, seal, unseal};
-use crate::identity::is_roots;
+use crate::identity::is_hosts;
 use stored::Stored;
 
 /// Rises with every change of the layout or of what names are.
@@ -148,26 +148,24 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// The key of a file that is worth it, and that lies below the host's root or below another.
+    /// The key of a file that is worth it.
     pub(super) fn of(
         file: &File,
-        is_hosts: bool,
         build_id: Option<&[u8]>,
         others: &[Option<&File>],
     ) -> Option<Self> {
         let data = file.metadata().ok()?;
-        let others = others.iter();
-        let others = others.map(|other| other.and_then(|other| other.metadata().ok()));
-        let others: Vec<Option<Metadata>> = others.collect();
-        let sizes = others
-            .iter()
-            .map(|data| data.as_ref().map_or(0, Metadata::len));
+        let size = |other: &Option<&File>| match other {
+            Some(other) => other.metadata().map_or(0, |data| data.len()),
+            None => 0,
+        };
+        let sizes = others.iter().map(size);
         let rests_on: Vec<u64> = [data.len()].into_iter().chain(sizes).collect();
         if rests_on.iter().all(|&size| size < MIN_FILE_BYTES) {
             return None;
         }
         let build_id = build_id.and_then(hex);
-        let is_believed = is_hosts && is_roots(&data) && others.iter().flatten().all(is_roots);
+        let is_believed = is_hosts(file) && others.iter().flatten().all(|other| is_hosts(other));
         let name = match build_id {
             Some(id) if is_believed => id,
             id => format!(

@@ -120,62 +120,21 @@ fn remembered(
 }
 
 fn read(file: &File, asked: &Asked, files: &Files, means: &Means<'_>, cache: &Cache) -> Found {
-    let description = means.workers.describe(file);
-    let build_id = description
-        .as_ref()
-        .ok()
-        .and_then(|found| found.build_id.clone());
     let mut refused = Vec::new();
-    let names = match &description {
+    let (names, build_id) = match means.workers.describe(file) {
         Ok(description) => {
-            let known = files.get(asked.number);
             let root = files.root(asked.number);
+            let known = files.get(asked.number);
             let subject = Subject {
                 file,
-                description,
+                description: &description,
                 path: known.map_or(Path::new(""), |known| &known.path),
                 root: root.as_deref(),
             };
-            let found = means.finder.find(&subject);
-            let sources = Sources {
-                debug: found.debug.as_ref().map(|(debug, _)| debug),
-                supplementary: found.common.as_ref(),
-                package: found.package.as_ref(),
-                ..Sources::alone(file)
-            };
-            refused = found.refused;
-            let others = [sources.debug, sources.supplementary, sources.package];
-            let is_hosts = root
-                .as_deref()
-                .is_some_and(|root| means.finder.is_host(root));
-            let key = Key::of(file, is_hosts, build_id.as_deref(), &others);
-            let has_dwarf = description.has_dwarf || found.debug.is_some();
-            let wanted = |offset| match asked.detailed.binary_search(&offset) {
-                Ok(_) if has_dwarf => means.detail,
-                _ => Detail::default(),
-            };
-            cache.names(key.as_ref(), &asked.offsets, wanted, |unknown| {
-                let parts = if has_dwarf {
-                    parts(unknown, means.workers.readers())
-                } else {
-                    vec![unknown]
-                };
-                let look_up = |units| {
-                    let sources = Sources { units, ..sources };
-                    in_parts(&parts, means, sources, &asked.detailed)
-                };
-                let (mut names, mut detail) = look_up(&[]);
-                let units = split_units(&subject, means, &names.lacking, &mut refused);
-                if !units.is_empty() {
-                    (names, detail) = look_up(&units);
-                }
-                // The next time there may be what lacks.
-                let is_whole = names.lacking.is_empty();
-                let detail = if is_whole { detail } else { Detail::default() };
-                (names, detail)
-            })
+            let names = names_of(&subject, asked, means, cache, &mut refused);
+            (names, description.build_id)
         }
-        Err(miss) => vec![(Err(*miss), None); asked.offsets.len()],
+        Err(miss) => (vec![(Err(miss), None); asked.offsets.len()], None),
     };
     Found {
         names,
@@ -183,6 +142,51 @@ fn read(file: &File, asked: &Asked, files: &Files, means: &Means<'_>, cache: &Ca
         size_bytes: file.metadata().map_or(0, |data| data.len()),
         refused,
     }
+}
+
+/// The names of a file's places, from the cache, or from the file and what belongs to it.
+fn names_of(
+    subject: &Subject<'_>,
+    asked: &Asked,
+    means: &Means<'_>,
+    cache: &Cache,
+    refused: &mut Vec<Refused>,
+) -> Vec<Located> {
+    let found = means.finder.find(subject);
+    refused.extend(found.refused);
+    let sources = Sources {
+        debug: found.debug.as_ref().map(|(debug, _)| debug),
+        supplementary: found.common.as_ref(),
+        package: found.package.as_ref(),
+        ..Sources::alone(subject.file)
+    };
+    let others = [sources.debug, sources.supplementary, sources.package];
+    let build_id = subject.description.build_id.as_deref();
+    let key = Key::of(subject.file, build_id, &others);
+    let has_dwarf = subject.description.has_dwarf || found.debug.is_some();
+    let wanted = |offset| match asked.detailed.binary_search(&offset) {
+        Ok(_) if has_dwarf => means.detail,
+        _ => Detail::default(),
+    };
+    cache.names(key.as_ref(), &asked.offsets, wanted, |unknown| {
+        let parts = match has_dwarf {
+            true => parts(unknown, means.workers.readers()),
+            false => vec![unknown],
+        };
+        let look_up = |units| {
+            let sources = Sources { units, ..sources };
+            in_parts(&parts, means, sources, &asked.detailed)
+        };
+        let (mut names, mut detail) = look_up(&[]);
+        let units = split_units(subject, means, &names.lacking, refused);
+        if !units.is_empty() {
+            (names, detail) = look_up(&units);
+        }
+        // The next time there may be what lacks.
+        let is_whole = names.lacking.is_empty();
+        let detail = if is_whole { detail } else { Detail::default() };
+        (names, detail)
+    })
 }
 
 /// Offsets by ranges, so that several readers share the debug information of one file: what takes

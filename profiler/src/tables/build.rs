@@ -2,9 +2,8 @@
 //! own during one.
 
 use std::{
-    fs::{File, Metadata},
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    fs::File,
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Sender, channel},
@@ -23,8 +22,7 @@ use super::{
 use crate::{
     cache::folder_of,
     code_files::CodeFile,
-    identity::is_roots,
-    roots::Root,
+    identity::is_hosts,
     unwind::{
         cache::{Cache, Key},
         rows::Rows,
@@ -130,7 +128,7 @@ fn build(file: CodeFile, budget: &Budget, workers: &Workers, unstored: &Sender<U
     let (built, loan) = match workers.table_cost(&file.file) {
         Ok(cost) => match budget.lend(cost.bytes) {
             Some(loan) => (
-                cached(&file, cost.build_id, budget, workers, unstored),
+                cached(&file.file, cost.build_id, budget, workers, unstored),
                 Some(loan),
             ),
             None => (Built::TooLarge(cost.bytes), None),
@@ -175,7 +173,7 @@ fn store_behind() -> Sender<Unstored> {
 /// than the host's root can write are not cached: their build id may be forged, and would give another
 /// file their table.
 fn cached(
-    CodeFile { path, file, .. }: &CodeFile,
+    file: &File,
     build_id: Option<Vec<u8>>,
     budget: &Budget,
     workers: &Workers,
@@ -184,7 +182,7 @@ fn cached(
     let trusted = file
         .metadata()
         .ok()
-        .filter(|data| is_roots(data) && data.len() >= MIN_CACHED_BYTES && is_hosts(path, data));
+        .filter(|data| data.len() >= MIN_CACHED_BYTES && is_hosts(file));
     let (Some(data), Some(build_id)) = (trusted, build_id) else {
         return built(file, workers);
     };
@@ -210,13 +208,6 @@ fn cached(
         });
     }
     built
-}
-
-/// Whether our own root has this very file at its path: in a container, others are root.
-fn is_hosts(path: &Path, data: &Metadata) -> bool {
-    let host = Root::own().ok();
-    let found = host.and_then(|host| host.open_regular(path)?.metadata().ok());
-    found.is_some_and(|found| (found.dev(), found.ino()) == (data.dev(), data.ino()))
 }
 
 fn built(file: &File, workers: &Workers) -> Built {

@@ -4,8 +4,9 @@ use symbolizer::Miss;
 
 use crate::names::Nameless;
 
-/// Words for the reader of the table; `process` has the code, where that lies in no file.
-pub(super) fn mend(reason: Nameless, process: &str) -> String {
+/// Words for the reader of the table; `process` has the code, where that lies in no file, and servers may
+/// have been asked for debug files.
+pub(super) fn mend(reason: Nameless, process: &str, asked_servers: bool) -> String {
     match reason {
         Nameless::Anonymous => compiler(process),
         Nameless::NoFile => "the process left the mapping before it was read, or its stack is \
@@ -27,20 +28,19 @@ pub(super) fn mend(reason: Nameless, process: &str) -> String {
                                            waits is not known"
                 .to_owned()
         }
-        Nameless::Miss(place) => of_miss(Miss::ALL[place]).to_owned(),
+        Nameless::Miss(place) => of_miss(Miss::ALL[place], asked_servers).to_owned(),
     }
 }
 
-const fn of_miss(miss: Miss) -> &'static str {
+const fn of_miss(miss: Miss, asked_servers: bool) -> &'static str {
     match miss {
-        Miss::NoSymbols => {
-            "the file is stripped: install its debug symbols (Debian: `find-dbgsym-packages FILE` \
-             tells the package), give `--debuginfod`, or build it without `-s` and `strip`"
+        Miss::NoSymbols | Miss::NotCovered if asked_servers => {
+            "stripped, if not of exported functions, and no server has more: install its debug \
+             symbols (Debian: `find-dbgsym-packages FILE`), or do not strip it"
         }
-        Miss::NotCovered => {
-            "no symbol is there, as where a file is stripped of all but exported functions: install \
-             its debug symbols (Debian: `find-dbgsym-packages FILE` tells the package), give \
-             `--debuginfod`, or build it without `-s` and `strip`"
+        Miss::NoSymbols | Miss::NotCovered => {
+            "stripped, if not of exported functions: install its debug symbols (Debian: \
+             `find-dbgsym-packages FILE`), give `--debuginfod`, or do not strip it"
         }
         Miss::InvalidOffset => "the file was changed after it was mapped: start the process again",
         Miss::Unreadable => "it is no regular file, or may not be read",
@@ -96,11 +96,20 @@ mod tests {
     #[test]
     fn each_reason_has_its_words() {
         for place in 0..Miss::ALL.len() {
-            assert!(!mend(Nameless::Miss(place), "").is_empty());
+            assert!(!mend(Nameless::Miss(place), "", false).is_empty());
         }
-        let words = mend(Nameless::Anonymous, "node");
+        let words = mend(Nameless::Anonymous, "node", false);
         assert!(words.contains("--perf-basic-prof") && !words.contains("Java"));
-        let words = mend(Nameless::Anonymous, "wasmtime");
+        let words = mend(Nameless::Anonymous, "wasmtime", false);
         assert!(words.contains("--perf-basic-prof") && words.contains("-X perf"));
+    }
+    /// Nobody is told to give an option that was given.
+    #[test]
+    fn servers_are_not_advised_to_who_asked_them() {
+        for miss in [Miss::NoSymbols, Miss::NotCovered] {
+            let words = |asked| of_miss(miss, asked);
+            assert!(words(false).contains("--debuginfod") && words(false).contains("dbgsym"));
+            assert!(!words(true).contains("--debuginfod") && words(true).contains("dbgsym"));
+        }
     }
 }

@@ -140,35 +140,37 @@ fn a_claimed_build_id_is_not_believed() {
     file.set_len(MIN_FILE_BYTES).unwrap();
     file.set_permissions(std::fs::Permissions::from_mode(0o777))
         .unwrap();
-    let of = || Key::of(&file, true, Some(&[0xab]), &[]).unwrap();
+    let of = || Key::of(&file, Some(&[0xab]), &[]).unwrap();
     let before = of();
     assert!(before.name.starts_with("ab-"));
     std::thread::sleep(std::time::Duration::from_millis(20));
     file.set_len(MIN_FILE_BYTES).unwrap();
     assert_ne!(of().name, before.name);
     file.set_len(1).unwrap();
-    assert_eq!(Key::of(&file, true, Some(&[0xab]), &[]), None);
+    assert_eq!(Key::of(&file, Some(&[0xab]), &[]), None);
 }
 
-/// Names are shared by build id where all that they rest on is the host's and root's.
+/// Names are shared by build id where all that they rest on is the host's root's.
 #[test]
 fn only_what_is_of_the_hosts_root_is_shared() {
     use std::os::unix::fs::PermissionsExt;
     let file = |mode| {
-        let file = tempfile::tempfile().unwrap();
-        file.set_len(MIN_FILE_BYTES).unwrap();
-        file.set_permissions(std::fs::Permissions::from_mode(mode))
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(MIN_FILE_BYTES).unwrap();
+        file.as_file()
+            .set_permissions(std::fs::Permissions::from_mode(mode))
             .unwrap();
         file
     };
     let (program, open) = (file(0o755), file(0o777));
-    let is_root = program.metadata().unwrap().uid() == 0;
-    for (is_hosts, debug, is_shared) in [
-        (true, &program, is_root),
-        (false, &program, false),
-        (true, &open, false),
+    let is_root = program.as_file().metadata().unwrap().uid() == 0;
+    for (program, debug, is_shared) in [
+        (&program, &program, is_root),
+        (&open, &program, false),
+        (&program, &open, false),
     ] {
-        let key = Key::of(&program, is_hosts, Some(&[0xab]), &[Some(debug)]).unwrap();
+        let others = [Some(debug.as_file()), None];
+        let key = Key::of(program.as_file(), Some(&[0xab]), &others).unwrap();
         assert_eq!(key.name == "ab.names", is_shared, "{key:?}");
     }
 }
