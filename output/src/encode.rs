@@ -13,6 +13,7 @@ use std::path::Path;
 use crate::profile::Profile;
 
 pub use folded::Folded;
+pub(crate) use folded::{UNKNOWN, unnamed};
 pub use pprof::Pprof;
 pub(crate) use pprof::message as pprof_message;
 pub use svg::Svg;

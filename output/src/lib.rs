@@ -24,6 +24,7 @@ mod hottest;
 mod ledger;
 mod profile;
 mod store;
+pub mod web;
 
 pub use cgroup::{container, unit};
 pub use clean::{MAX_CHARS, REPLACEMENT, clean, clean_lines, shorten};

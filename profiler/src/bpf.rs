@@ -153,6 +153,11 @@ impl Programs {
         Ok(())
     }
 
+    /// Takes the sampling program off all perf events.
+    pub fn stop_sampling(&mut self) {
+        self.links.clear();
+    }
+
     /// Adds a process or a thread to the targets.
     ///
     /// # Errors

@@ -1,13 +1,18 @@
 //! What was typed, as typed. What it means is decided by the recorder.
 
+mod agent;
 pub mod diff;
 pub mod query;
+mod serve;
 pub mod when;
 
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use output::Format;
+
+pub use agent::{AgentArgs, AgentCommand};
+pub use serve::ServeArgs;
 
 /// Where does the time go?
 #[derive(Debug, Parser)]
@@ -23,10 +28,14 @@ pub struct Cli {
 pub enum Command {
     /// Sample processes, threads or the whole machine, and write a profile
     Record(Box<RecordArgs>),
+    /// Record the whole machine all the time, keep it, and show it as a web page
+    Agent(Box<AgentArgs>),
     /// Write the profile of a range of time that a store has
     Query(Box<query::QueryArgs>),
     /// Compare two recordings, or two ranges of time of a store: what changed by more than chance
     Diff(Box<diff::DiffArgs>),
+    /// Show a store as a web page
+    Serve(ServeArgs),
     /// Tell whether this machine lets timesink record, and how to mend what does not
     Doctor(DoctorArgs),
     /// Copy standard input, a file that may never be read to its end, to standard output
@@ -194,6 +203,7 @@ fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
         "" | "s" => Some(1_000),
         "m" => Some(60_000),
         "h" => Some(3_600_000),
+        "d" => Some(86_400_000),
         _ => None,
     };
     let number = number.parse::<u64>().ok();
@@ -203,7 +213,7 @@ fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
     {
         Some(0) => Err("a recording takes some time".to_owned()),
         Some(total) => Ok(std::time::Duration::from_millis(total)),
-        None => Err("expected a number and a unit, such as 500ms, 10s, 5m or 1h".to_owned()),
+        None => Err("expected a number and a unit, such as 500ms, 10s, 5m, 1h or 30d".to_owned()),
     }
 }
 
@@ -230,7 +240,7 @@ fn parse_wait(text: &str) -> Result<std::time::Duration, String> {
 }
 
 /// A whole number with a unit: `64K`, `256M`, `1G`; without a unit it is bytes.
-fn parse_bytes(text: &str) -> Result<usize, String> {
+pub(crate) fn parse_bytes(text: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(['K', 'M', 'G']);
     let shift = match &text[digits.len()..] {
         "" => Some(0),

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod addresses;
+pub mod agent;
 pub mod bpf;
 pub mod btf;
 pub mod cache;
@@ -42,6 +43,7 @@ pub mod resolve;
 pub mod roots;
 pub mod sampling;
 pub mod schedstat;
+pub mod serve;
 mod session;
 pub mod sideband;
 pub mod stacks;

@@ -6,6 +6,7 @@ use abi::records::FileIdentity;
 use anyhow::{Context, Result};
 use clap::Parser;
 use profiler::{
+    agent,
     cli::{Cli, Command, RecordArgs},
     command::exit_code,
     copies::{copy_file, copy_layered_file},
@@ -17,7 +18,7 @@ use profiler::{
     query,
     record::{Stop, record},
     report::{Report, Signals, tell},
-    worker,
+    serve, worker,
 };
 
 /// What a shell tells of a command that Ctrl-C ended.
@@ -29,8 +30,13 @@ fn main() -> ExitCode {
     }
     let done = match Cli::parse().command {
         Command::Record(args) => run(*args),
+        // With the settings in a file, in which the same words stand.
+        Command::Agent(_) => {
+            agent::run(&std::env::args_os().skip(2).collect::<Vec<_>>()).map(|()| 0)
+        }
         Command::Query(args) => query::run(&args).map(|()| 0),
         Command::Diff(args) => diff::run(&args).map(|is_within| u8::from(!is_within)),
+        Command::Serve(args) => serve::run(&args).map(|()| 0),
         Command::Doctor(args) => doctor::run(&args).map(|can_record| u8::from(!can_record)),
         Command::CopyFile { inode } => copy_file(inode).map(|()| 0).map_err(Into::into),
         Command::CopyLayeredFile {

@@ -217,6 +217,33 @@ impl Session {
         Ok(account.with(collected))
     }
 
+    /// Takes no more samples; waits are still counted.
+    ///
+    /// # Errors
+    /// Where the kernel refuses it.
+    pub(crate) fn pause(&self) -> Result<()> {
+        self.switch(false)
+    }
+
+    /// Samples on these events from now on. To be called after a cut, since what they have counted
+    /// begins anew.
+    ///
+    /// # Errors
+    /// Where the kernel refuses one.
+    pub(crate) fn resample(&mut self, samplings: Vec<Sampling>) -> Result<()> {
+        self.programs.stop_sampling();
+        self.events = open_events(&mut self.programs, samplings)?;
+        self.switch(true)?;
+        self.marks.look_again(&self.programs, &self.events)
+    }
+
+    /// Takes the stacks of a part of the waits from now on.
+    pub(crate) fn sample_waits(&mut self) {
+        if let Some(watching) = &mut self.watching {
+            watching.sample(&mut self.programs);
+        }
+    }
+
     /// Stops counting.
     ///
     /// # Errors
@@ -304,11 +331,11 @@ impl Session {
     ///
     /// # Errors
     /// Where the kernel does not tell, and what `stopped` gives.
-    pub(crate) async fn collect(
+    pub(crate) async fn collect<T>(
         &mut self,
-        stopped: impl Future<Output = Result<Stop>>,
+        stopped: impl Future<Output = Result<T>>,
         report: &Report,
-    ) -> Result<Stop> {
+    ) -> Result<T> {
         tokio::pin!(stopped);
         let mut tick = tokio::time::interval(INTERVAL);
         let mut drain = tokio::time::interval(DRAIN_INTERVAL);

@@ -97,6 +97,9 @@ struct Ring {
     record: Vec<u8>,
 }
 
+// SAFETY: the mapping belongs to this value alone, and the kernel does not mind who reads it.
+unsafe impl Send for Ring {}
+
 impl Ring {
     fn map(event: &PerCpuEvent) -> io::Result<Self> {
         // SAFETY: the call has no preconditions.

@@ -92,13 +92,18 @@ impl Watching {
         let elapsed = then.elapsed().as_secs_f64();
         let cpus = available_parallelism().map_or(1, std::num::NonZero::get);
         let bearable = MANY_WAITS as f64 * cpus as f64 * elapsed;
-        if self.is_automatic && (waits - before) as f64 > bearable {
-            self.is_automatic = false;
-            if programs.set_wait_period(PERIOD).is_ok() {
-                self.periods.push((self.began.elapsed(), PERIOD));
-            }
+        if (waits - before) as f64 > bearable {
+            self.sample(programs);
         }
         Ok(())
+    }
+
+    /// Goes over to taking stacks by chance, where the kernel can do so and nothing was said of the
+    /// period.
+    pub fn sample(&mut self, programs: &mut Programs) {
+        if std::mem::take(&mut self.is_automatic) && programs.set_wait_period(PERIOD).is_ok() {
+            self.periods.push((self.began.elapsed(), PERIOD));
+        }
     }
 
     /// From which time since the beginning on which period was in force, as [`Waits::periods`].

@@ -12,7 +12,8 @@ use std::io::Write;
 use super::{Encode, EncodeError, Format};
 use crate::profile::{Frame, FrameKind, Handle, Profile, Sample, StackId};
 
-const UNKNOWN: &str = "[unknown]";
+/// The name of what has none.
+pub(crate) const UNKNOWN: &str = "[unknown]";
 
 /// Writes [folded stacks](https://www.brendangregg.com/FlameGraphs/cpuflamegraphs.html#Folded).
 #[derive(Clone, Copy, Debug)]
@@ -224,7 +225,7 @@ fn text(profile: &Profile, frame: &Frame) -> Vec<String> {
         ""
     };
     if frame.lines.is_empty() {
-        return vec![unnamed(profile, frame) + kernel];
+        return vec![name(&unnamed(profile, frame)) + kernel];
     }
     let outermost = frame.lines.len() - 1;
     let names = frame.lines.iter().enumerate().rev().map(|(depth, line)| {
@@ -242,7 +243,7 @@ pub(crate) fn unnamed(profile: &Profile, frame: &Frame) -> String {
     };
     let path = profile.text(profile.mapping(mapping).name);
     let file = path.rsplit('/').next().unwrap_or(path);
-    name(&format!("[{}]", file.trim_matches(['[', ']'])))
+    format!("[{}]", file.trim_matches(['[', ']']))
 }
 
 /// `name` as one frame that no reader takes for several, for a comment or for a count.

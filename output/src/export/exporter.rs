@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use super::counters::lock;
 use super::sender::{Lane, Retry};
 use super::spool::{Spool, pack};
 use super::{Cause, Counters, Sink};
@@ -71,7 +72,7 @@ pub struct Exporter {
     queue: SyncSender<Arc<Profile>>,
     lanes: Vec<Arc<Lane>>,
     /// Disconnected when the last thread has ended.
-    ended: Receiver<()>,
+    ended: Mutex<Receiver<()>>,
 }
 
 impl Exporter {
@@ -110,7 +111,7 @@ impl Exporter {
         Ok(Self {
             queue,
             lanes,
-            ended,
+            ended: Mutex::new(ended),
         })
     }
 
@@ -139,7 +140,7 @@ impl Exporter {
         } = self;
         drop(queue);
         // Nothing is ever sent on this channel: it ends, or the time does.
-        let _ = ended.recv_timeout(limit);
+        let _ = lock(&ended).recv_timeout(limit);
         lanes.iter().map(|lane| lane.counters()).collect()
     }
 }

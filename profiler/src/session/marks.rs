@@ -69,6 +69,16 @@ impl Marks {
         })
     }
 
+    /// Looks at events that were opened anew. What the programs count goes on.
+    pub(super) fn look_again(
+        &mut self,
+        programs: &Programs,
+        events: &[(Sampling, Opened)],
+    ) -> Result<()> {
+        self.events = Self::now(programs, events)?.events;
+        Ok(())
+    }
+
     /// The account of each event since an earlier look.
     pub(super) fn accounts(
         &self,

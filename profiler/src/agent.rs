@@ -1,0 +1,224 @@
+//! `timesink agent`: the whole machine, all the time, in windows that go to a store.
+//!
+//! Three threads: one records and cuts windows, one finds names and keeps windows, one serves the page.
+//! None of them waits for another: what one cannot take is lost, and counted.
+
+pub mod budget;
+pub mod health;
+mod keeper;
+mod recorder;
+pub mod settings;
+mod usage;
+
+use std::{ffi::OsString, net::TcpListener, sync::Arc, thread, time::Duration};
+
+use anyhow::{Context, Result, anyhow};
+use output::{Destination, Exporter, ExporterOptions, Retention, SinkOptions, Store, web};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{mpsc::unbounded_channel, oneshot},
+};
+
+use crate::{
+    cli::AgentArgs,
+    doctor,
+    limits::{Descriptors, return_freed_memory},
+    report::tell,
+};
+use health::Health;
+use keeper::{Keeper, Places};
+
+/// How long the end waits for servers.
+const LAST_SENDS: Duration = Duration::from_secs(5);
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// The end.
+    Stop,
+    /// To read the settings again.
+    Reload,
+}
+
+/// The signals of an agent.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let listen = |kind| signal(kind).context("failed to wait for signals");
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next.
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.hang_up.recv() => Asked::Reload,
+        }
+    }
+}
+
+/// Records until a signal asks for the end. `words` are those of the command line behind `agent`.
+///
+/// # Errors
+/// Where the settings make no sense, the store or the port cannot be used, or the kernel refuses what it
+/// takes.
+pub fn run(words: &[OsString]) -> Result<()> {
+    let mut args = settings::of(words)?;
+    doctor::require_privileges()?;
+    return_freed_memory();
+    let _limit = Descriptors::raise();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut signals = Signals::listen()?;
+        loop {
+            match once(&args, &mut signals).await? {
+                Asked::Stop => return Ok(()),
+                Asked::Reload => match settings::of(words) {
+                    Ok(read) => args = read,
+                    Err(error) => {
+                        let words = format!("{error:#}; the settings stay as they were");
+                        tell(format_args!("timesink: warning: {words}\n"));
+                    }
+                },
+            }
+        }
+    })
+}
+
+/// Records with the same settings, until a signal asks for something else.
+async fn once(args: &AgentArgs, signals: &mut Signals) -> Result<Asked> {
+    let (close, mut closes) = unbounded_channel();
+    let store = open(&args.store)?;
+    let exporter = exporter(args)?.map(Arc::new);
+    let health = Arc::new(Health::new(args.window, close, exporter.clone()));
+    let page = match args.no_listen {
+        true => None,
+        false => Some(Page::serve(args, &store, &health)?),
+    };
+    let places = Places {
+        store: (!is_server(&args.store)).then_some(store),
+        exporter: exporter.clone(),
+        retention: retention(args),
+    };
+    let mut keeper = Keeper::start(places, Arc::clone(&health))?;
+    let asked = recorder::record(args, signals, &mut closes, &mut keeper, &health).await;
+    keeper.end();
+    if let Some(page) = page {
+        page.end();
+    }
+    drop(health);
+    if let Some(exporter) = exporter.and_then(Arc::into_inner) {
+        exporter.flush(LAST_SENDS);
+    }
+    asked
+}
+
+fn is_server(store: &str) -> bool {
+    store.contains("://")
+}
+
+fn open(store: &str) -> Result<Arc<dyn Store>> {
+    let opened = output::open(store);
+    Ok(Arc::from(opened.with_context(|| {
+        format!("failed to open the store `{store}`")
+    })?))
+}
+
+fn retention(args: &AgentArgs) -> Retention {
+    Retention {
+        age_ns: i64::try_from(args.keep.as_nanos()).unwrap_or(i64::MAX),
+        bytes: u64::try_from(args.keep_bytes).unwrap_or(u64::MAX),
+    }
+}
+
+/// Who sends windows away, where they are to be sent: a store that is a server gets its windows that way
+/// too, so that they wait on disk while it is away.
+fn exporter(args: &AgentArgs) -> Result<Option<Exporter>> {
+    let mut options = SinkOptions::default();
+    for label in &args.labels {
+        options.extra.add(label)?;
+    }
+    let store = is_server(&args.store).then_some(&args.store);
+    let sinks = store.into_iter().chain(&args.exports).map(|url| {
+        let destination: Destination = url.parse()?;
+        Ok(destination.sink(&options)?)
+    });
+    let sinks = sinks.collect::<Result<Vec<_>>>()?;
+    if sinks.is_empty() {
+        return Ok(None);
+    }
+    let options = ExporterOptions {
+        bound_bytes: u64::try_from(args.spool_bytes)?,
+        ..ExporterOptions::new(args.spool.clone())
+    };
+    Ok(Some(Exporter::start(sinks, &options)?))
+}
+
+/// The page, on a thread of its own: whoever reads it does not hold up what is recorded.
+struct Page {
+    end: oneshot::Sender<()>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Page {
+    fn serve(args: &AgentArgs, store: &Arc<dyn Store>, health: &Arc<Health>) -> Result<Self> {
+        let listen = || -> Result<TcpListener> {
+            let listener = TcpListener::bind(args.listen)?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        };
+        let address = args.listen;
+        let listener = listen().with_context(|| {
+            format!("failed to listen on `{address}`; `--listen` takes another address, `--no-listen` none")
+        })?;
+        let address = listener.local_addr()?;
+        tell(format_args!("timesink: the page is at http://{address}/\n"));
+        let live = Arc::clone(health) as Arc<dyn web::Live>;
+        let router = web::router(Arc::clone(store), Some(live), &args.hosts);
+        let (end, ended) = oneshot::channel::<()>();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let serve = move || {
+            let served = runtime.block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                let end = async {
+                    // It ends by a word or with its sender.
+                    let _ = ended.await;
+                };
+                web::serve(listener, router, end).await
+            });
+            runtime.shutdown_background();
+            if let Err(error) = served {
+                tell(format_args!(
+                    "timesink: warning: failed to serve the page: {error}\n"
+                ));
+            }
+        };
+        let thread = thread::Builder::new().name("timesink-page".to_owned());
+        let thread = thread.spawn(serve).map_err(|error| anyhow!(error));
+        Ok(Self {
+            end,
+            thread: thread.context("failed to start a thread")?,
+        })
+    }
+
+    fn end(self) {
+        drop(self.end);
+        // A thread that panicked has told so.
+        let _ = self.thread.join();
+    }
+}

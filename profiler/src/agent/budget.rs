@@ -1,0 +1,219 @@
+//! What the agent may use, and how it keeps to it: with fewer samples, never with wrong ones.
+//!
+//! Each window tells what it cost. Where the last minute comes near the budget, the next window has half
+//! the samples, and stacks of waits are taken by chance; where ten minutes stayed far below it, twice as
+//! many. A sample weighs what its window's rate says, so sums stay right. Attaching everything anew, which
+//! is done at the start and a few times a day, is not part of the measure.
+
+use std::{collections::VecDeque, str::FromStr, time::Duration};
+
+/// Over how many windows the cost is taken before samples become fewer.
+const SHORT: usize = 6;
+/// And before they become more.
+const LONG: usize = 60;
+/// From this part of the budget on, samples become fewer.
+const NEAR: f64 = 0.8;
+/// Below this part of it they become more: twice as many have room.
+const FAR: f64 = 0.3;
+/// By how many halvings at most.
+const MOST_HALVINGS: u32 = 8;
+
+/// What may be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Budget {
+    /// Of one CPU, in percent, by the agent, its readers and its programs in the kernel.
+    pub cpu_percent: Option<f64>,
+    /// Bytes.
+    pub memory_bytes: Option<usize>,
+}
+
+impl FromStr for Budget {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut budget = Self::default();
+        for part in text.split(',') {
+            match part.split_once('=') {
+                Some(("cpu", value)) => {
+                    let percent = value.strip_suffix('%').unwrap_or(value).parse().ok();
+                    let percent =
+                        percent.filter(|percent: &f64| *percent > 0.0 && percent.is_finite());
+                    budget.cpu_percent =
+                        Some(percent.ok_or("expected a part of a CPU, such as cpu=1%")?);
+                }
+                Some(("memory", value)) => {
+                    let bytes = crate::cli::parse_bytes(value)?;
+                    if bytes < 64 << 20 {
+                        return Err("expected memory=64M or more".to_owned());
+                    }
+                    budget.memory_bytes = Some(bytes);
+                }
+                _ => {
+                    return Err(
+                        "expected cpu=PERCENT, memory=BYTES, or both with a comma".to_owned()
+                    );
+                }
+            }
+        }
+        Ok(budget)
+    }
+}
+
+/// What is done for the budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Thrift {
+    /// How often the rate is halved.
+    pub halvings: u32,
+}
+
+impl Thrift {
+    /// The rate in force where this one was asked for.
+    #[must_use]
+    pub fn rate(self, asked: u64) -> u64 {
+        (asked >> self.halvings).max(1)
+    }
+
+    /// Whether the stacks of waits are taken by chance.
+    #[must_use]
+    pub const fn samples_waits(self) -> bool {
+        self.halvings > 0
+    }
+}
+
+/// Watches what windows cost.
+#[derive(Debug)]
+pub struct Governor {
+    budget: Budget,
+    asked_rate: u64,
+    thrift: Thrift,
+    /// Of one CPU, in percent, the latest last.
+    costs: VecDeque<f64>,
+}
+
+impl Governor {
+    /// None has been seen yet.
+    #[must_use]
+    pub fn new(budget: Budget, asked_rate: u64) -> Self {
+        Self {
+            budget,
+            asked_rate,
+            thrift: Thrift::default(),
+            costs: VecDeque::new(),
+        }
+    }
+
+    /// What is in force.
+    #[must_use]
+    pub const fn thrift(&self) -> Thrift {
+        self.thrift
+    }
+
+    /// Takes in what a window cost, and tells what is to change and why.
+    pub fn after_window(&mut self, used: Duration, of: Duration) -> Option<String> {
+        let budget = self.budget.cpu_percent?;
+        self.costs
+            .push_back(used.as_secs_f64() / of.as_secs_f64().max(1e-9) * 100.0);
+        if self.costs.len() > LONG {
+            self.costs.pop_front();
+        }
+        let before = self.thrift.rate(self.asked_rate);
+        let (cost, windows) = if let Some(cost) = self.mean(SHORT)
+            && cost > budget * NEAR
+            && before > 1
+            && self.thrift.halvings < MOST_HALVINGS
+        {
+            self.thrift.halvings += 1;
+            (cost, SHORT)
+        } else if let Some(cost) = self.mean(LONG)
+            && cost < budget * FAR
+            && self.thrift.halvings > 0
+        {
+            self.thrift.halvings -= 1;
+            (cost, LONG)
+        } else {
+            return None;
+        };
+        // What was measured is not what follows.
+        self.costs.clear();
+        let now = self.thrift.rate(self.asked_rate);
+        Some(format!(
+            "{now} instead of {before} samples a second and CPU from here on: the last {windows} \
+             windows cost {cost:.2} % of a CPU, the budget is {budget} %"
+        ))
+    }
+
+    /// The mean of the last windows, where there are so many.
+    fn mean(&self, windows: usize) -> Option<f64> {
+        let last = self.costs.iter().rev().take(windows);
+        (self.costs.len() >= windows).then(|| last.sum::<f64>() / windows as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    fn governor(rate: u64) -> Governor {
+        Governor::new("cpu=1%".parse().unwrap(), rate)
+    }
+
+    /// How often something changed in so many windows that cost so much.
+    fn changes(governor: &mut Governor, windows: usize, ms: u64) -> usize {
+        let used = Duration::from_millis(ms);
+        let change = |_| governor.after_window(used, WINDOW);
+        (0..windows).filter_map(change).count()
+    }
+
+    /// Parts are named, in any order, and what makes no sense is refused.
+    #[test]
+    fn budgets_are_read() {
+        let both = Budget {
+            cpu_percent: Some(0.5),
+            memory_bytes: Some(256 << 20),
+        };
+        assert_eq!("memory=256M,cpu=0.5%".parse(), Ok(both));
+        for bad in [
+            "",
+            "cpu",
+            "cpu=0",
+            "cpu=nan",
+            "cpu=inf",
+            "memory=1M",
+            "disk=1",
+        ] {
+            assert!(bad.parse::<Budget>().is_err(), "{bad}");
+        }
+    }
+
+    /// Samples become fewer before the budget is reached, step by step, and never none.
+    #[test]
+    fn samples_become_fewer_in_time() {
+        let mut governor = governor(19);
+        assert_eq!(changes(&mut governor, 5, 90), 0);
+        let words = governor.after_window(Duration::from_millis(90), WINDOW);
+        assert!(words.unwrap().starts_with("9 instead of 19 samples"));
+        changes(&mut governor, 600, 90);
+        assert_eq!(governor.thrift().rate(19), 1);
+    }
+
+    /// They become more only after a long time far below the budget, and no more than were asked for.
+    #[test]
+    fn samples_become_more_with_patience() {
+        let mut governor = governor(100);
+        changes(&mut governor, 6, 200);
+        assert_eq!(governor.thrift().rate(100), 50);
+        assert_eq!(changes(&mut governor, 100, 50), 0);
+        assert_eq!(changes(&mut governor, 60, 10), 1);
+        assert_eq!(changes(&mut governor, 600, 1), 0);
+        assert_eq!(governor.thrift().rate(100), 100);
+    }
+
+    /// Without a budget nothing changes.
+    #[test]
+    fn without_a_budget_nothing_changes() {
+        let mut governor = Governor::new(Budget::default(), 19);
+        assert_eq!(changes(&mut governor, 100, 9000), 0);
+    }
+}
