@@ -25,7 +25,7 @@ use rusqlite::Connection;
 
 use self::append::{AppendError, Memory};
 use self::damage::{Damage, Part, Parts};
-use self::file::Opening;
+use self::file::{Opening, Reading};
 use self::folder::{DAY_NS, Folder, Name};
 use self::read::ReadError;
 use self::scan::DayFile;
@@ -87,48 +87,30 @@ impl Sqlite {
         })
     }
 
-    /// Reads the files that may have windows in a range, oldest first.
-    fn each_file<E: Into<ReadError>>(
-        &self,
-        range: Range,
-        damage: &Damage,
-        mut read: impl FnMut(&DayFile<'_>) -> Result<(), E>,
-    ) -> Result<(), StoreError> {
-        let names = match range.is_empty() {
-            true => Vec::new(),
-            false => self.folder.names()?,
+    /// Opens the files that may have windows in a range, oldest first, each as it is at this moment.
+    fn files(&self, range: Range) -> Result<Files<'_>, StoreError> {
+        let mut files = Files {
+            store: self,
+            open: Vec::new(),
+            damage: Damage::default(),
         };
-        for name in names {
+        if range.is_empty() {
+            return Ok(files);
+        }
+        for name in self.folder.names()? {
             // A window is no longer than a day, so that the one before midnight may reach into the next.
             let has = name.range();
             if has.from_ns >= range.to_ns || has.to_ns.saturating_add(DAY_NS) <= range.from_ns {
                 continue;
             }
-            let path = self.folder.file(name);
-            let reading = match file::open_to_read(&self.folder, name) {
-                Ok(Some(reading)) => reading,
-                Ok(None) => continue,
-                Err(Opening::Sqlite(error)) if file::is_damage(&error) => {
-                    damage.note(name, Part::File);
-                    continue;
-                }
-                Err(error) => return Err(error.when("read", &path)),
-            };
-            let file = DayFile {
-                name,
-                reading: &reading,
-                damage,
-            };
-            read(&file).map_err(|error| match error.into() {
-                ReadError::Sqlite(error) => Opening::Sqlite(error).when("read", &path),
-                ReadError::Store(error) => error,
-            })?;
+            match file::open_to_read(&self.folder, name) {
+                Ok(Some(reading)) => files.open.push((name, reading)),
+                Ok(None) => {}
+                Err(error) if error.is_damage() => files.damage.note(name, Part::File),
+                Err(error) => return Err(error.when("read", &self.folder.file(name))),
+            }
         }
-        Ok(())
-    }
-
-    fn remember(&self, damage: Damage) {
-        damage.add_to(&mut locked(&self.damaged));
+        Ok(files)
     }
 
     /// Does something as the one who writes.
@@ -136,8 +118,8 @@ impl Sqlite {
         &self,
         act: impl FnOnce(&mut Writer) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut writer = locked(&self.writer);
-        let writer = match &mut *writer {
+        let mut held = locked(&self.writer);
+        let writer = match &mut *held {
             Some(writer) => writer,
             none => none.insert(Writer {
                 _lock: self.folder.lock_to_write()?,
@@ -146,7 +128,48 @@ impl Sqlite {
                 left: BTreeSet::new(),
             }),
         };
-        act(writer)
+        let done = act(writer);
+        if done.is_err() && writer.open.is_empty() {
+            // So that readers can do without shared memory where the disk has no room for it.
+            *held = None;
+        }
+        done
+    }
+}
+
+/// Files of one answer, and the damage that it meets, which the store remembers.
+#[derive(Debug)]
+struct Files<'a> {
+    store: &'a Sqlite,
+    open: Vec<(Name, Reading)>,
+    damage: Damage,
+}
+
+impl Files<'_> {
+    fn each<E: Into<ReadError>>(
+        &self,
+        mut read: impl FnMut(&DayFile<'_>) -> Result<(), E>,
+    ) -> Result<(), StoreError> {
+        for (name, reading) in &self.open {
+            let file = DayFile {
+                name: *name,
+                reading,
+                damage: &self.damage,
+            };
+            read(&file).map_err(|error| match error.into() {
+                ReadError::Sqlite(error) => {
+                    Opening::Sqlite(error).when("read", &self.store.folder.file(*name))
+                }
+                ReadError::Store(error) => error,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Files<'_> {
+    fn drop(&mut self) {
+        self.damage.add_to(&mut locked(&self.store.damaged));
     }
 }
 
@@ -167,11 +190,7 @@ impl Writer {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            let is_damaged = match &error {
-                Opening::Sqlite(error) => file::is_damage(error),
-                Opening::Store(_) => false,
-            };
-            if !is_damaged || newest != Some(name) {
+            if !error.is_damage() || newest != Some(name) {
                 return Err(error.when("keep a window in", &path));
             }
             name = name.next();
@@ -189,21 +208,27 @@ impl Writer {
             },
         };
         self.settled.remove(&name);
-        // After an error the file is closed: what was remembered of it may not be there.
-        append::append(&mut written.db, &mut written.memory, window).map_err(
-            |error| match error {
-                AppendError::Sqlite(error) => Opening::Sqlite(error),
-                AppendError::Encode(error) => Opening::Store(StoreError::engine(
-                    format!("keep a window in `{}`", folder.file(name).display()),
-                    error,
-                )),
-            },
-        )?;
-        self.open.push(written);
+        let appended = append::append(&mut written.db, &mut written.memory, window);
+        let error = match appended {
+            Ok(()) => None,
+            Err(AppendError::Sqlite(error)) => Some(Opening::Sqlite(error)),
+            Err(AppendError::Encode(error)) => Some(Opening::Store(StoreError::engine(
+                format!("keep a window in `{}`", folder.file(name).display()),
+                error,
+            ))),
+        };
+        if error.is_some() {
+            // What was remembered may not be there. The file stays open, since on a full disk it could
+            // not be opened again, and readers would not find its shared memory.
+            written.memory = Memory::default();
+        }
+        if !error.as_ref().is_some_and(Opening::is_damage) {
+            self.open.push(written);
+        }
         if self.open.len() > MAX_OPEN {
             self.open.remove(0);
         }
-        Ok(())
+        error.map_or(Ok(()), Err)
     }
 }
 
@@ -219,91 +244,76 @@ impl Store for Sqlite {
     }
 
     fn query(&self, query: &Query) -> Result<Option<Profile>, StoreError> {
-        let damage = Damage::default();
+        let files = self.files(query.range)?;
         let mut summary = Summary::default();
-        self.each_file(query.range, &damage, |file| {
-            read::summary(file, query, &mut summary)
-        })?;
+        files.each(|file| read::summary(file, query, &mut summary))?;
         let Some(profile) = summary.profile(query.range) else {
-            self.remember(damage);
             return Ok(None);
         };
         let mut merger = Merger::new(profile, self.max_samples);
-        self.each_file(query.range, &damage, |file| {
-            read::query(file, query, &mut merger)
-        })?;
+        files.each(|file| read::query(file, query, &mut merger))?;
         let mut profile = merger.finish();
-        if damage.count() > 0 {
-            let meaning = "of the store could not be read and are left out";
-            let name = "damaged parts";
-            profile
-                .ledger
-                .push(RowKind::Note, name, damage.count(), meaning);
-            profile.comment(&format!("{} {name} {meaning}", damage.count()));
+        let damaged = files.damage.count();
+        if damaged > 0 {
+            let (name, meaning) = (
+                "damaged parts",
+                "of the store could not be read and are left out",
+            );
+            profile.ledger.push(RowKind::Note, name, damaged, meaning);
+            profile.comment(&format!("{damaged} {name} {meaning}"));
         }
-        self.remember(damage);
         Ok(Some(profile))
     }
 
     fn timeline(&self, query: &Query, of: &TimelineOf<'_>) -> Result<Timeline, StoreError> {
-        let damage = Damage::default();
+        let files = self.files(query.range)?;
         let mut sums = Sums::new(query, of)?;
-        self.each_file(query.range, &damage, |file| {
+        files.each(|file| {
             read::windows(file, query, |head| {
                 let from_ns = head.meta.time_nanos;
                 sums.cover(from_ns, from_ns.saturating_add(head.meta.duration_nanos));
             })?;
             read::timeline(file, query, of, &mut sums)
         })?;
-        self.remember(damage);
         Ok(sums.finish())
     }
 
     fn values(&self, query: &Query, label: Label) -> Result<Vec<String>, StoreError> {
-        let damage = Damage::default();
         let mut values = BTreeSet::new();
-        self.each_file(query.range, &damage, |file| {
-            read::values(file, query, label, &mut values)
-        })?;
-        self.remember(damage);
+        let files = self.files(query.range)?;
+        files.each(|file| read::values(file, query, label, &mut values))?;
         Ok(values.into_iter().collect())
     }
 
     fn sample_types(&self, range: Range) -> Result<Vec<SampleType>, StoreError> {
-        let damage = Damage::default();
         let mut summary = Summary::default();
         let query = Query {
             range,
             matchers: Vec::new(),
         };
-        self.each_file(range, &damage, |file| {
-            read::summary(file, &query, &mut summary)
-        })?;
-        self.remember(damage);
+        let files = self.files(range)?;
+        files.each(|file| read::summary(file, &query, &mut summary))?;
         Ok(summary.sample_types())
     }
 
     fn kept(&self) -> Result<Kept, StoreError> {
-        let damage = Damage::default();
         let mut kept = Kept {
             bytes: self.folder.bytes()?,
             ..Kept::default()
         };
-        let all = Range {
+        let files = self.files(Range {
             from_ns: i64::MIN,
             to_ns: i64::MAX,
-        };
-        self.each_file(all, &damage, |file| {
+        })?;
+        files.each(|file| {
             let of_file = file.kept()?;
             kept.windows += of_file.windows;
-            kept.oldest_ns = [kept.oldest_ns, of_file.oldest_ns]
-                .into_iter()
-                .flatten()
-                .min();
+            let oldest = [kept.oldest_ns, of_file.oldest_ns];
+            kept.oldest_ns = oldest.into_iter().flatten().min();
             kept.newest_ns = kept.newest_ns.max(of_file.newest_ns);
             Ok::<_, rusqlite::Error>(())
         })?;
-        self.remember(damage);
+        drop(files);
         kept.damaged = locked(&self.damaged).len() as u64;
         Ok(kept)
     }

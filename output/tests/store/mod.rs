@@ -11,6 +11,11 @@ use output::{Label, Matcher, Query, Range, Store, TimelineOf};
 
 use windows::{MINUTE_NS, SECOND_NS, START_NS};
 
+/// A folder in memory, where making sure that data is on the disk takes no time.
+pub(crate) fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap()
+}
+
 /// Ranges of whole windows, of parts of them, of roll-ups, over midnight, and without any window.
 pub(crate) fn ranges() -> Vec<Range> {
     let range = |from_ns: i64, to_ns: i64| Range {

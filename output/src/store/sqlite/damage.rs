@@ -39,8 +39,8 @@ impl Damage {
     }
 
     /// Adds all to `parts`.
-    pub(super) fn add_to(self, parts: &mut Parts) {
-        for part in self.0.into_inner() {
+    pub(super) fn add_to(&self, parts: &mut Parts) {
+        for part in self.0.take() {
             if parts.len() < MAX_PARTS {
                 parts.insert(part);
             }

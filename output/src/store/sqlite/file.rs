@@ -20,6 +20,11 @@ const PAGE_BYTES: i64 = 8192;
 /// The log is copied into the file when it has so many pages: 2 MiB.
 const LOG_PAGES: i64 = 256;
 
+/// A disk with less room than the file through which SQLite's processes see each other takes is full.
+const LEAST_BYTES: u64 = 65_536;
+/// How a file is opened that has a log and lies where nobody can write.
+const WITHOUT_LOCKS: &str = "mode=ro&vfs=unix-none";
+
 const TABLES: &str = "
 CREATE TABLE strings (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE, crc INTEGER NOT NULL);
 CREATE TABLE mappings (id INTEGER PRIMARY KEY, name INTEGER NOT NULL, build_id BLOB NOT NULL,
@@ -121,7 +126,7 @@ fn alone(folder: &Folder, path: &Path, error: rusqlite::Error) -> Result<Option<
     log.push("-wal");
     let has_log = std::fs::metadata(log).is_ok_and(|log| log.len() > 0);
     let how = match has_log {
-        true => "mode=ro&nolock=1",
+        true => WITHOUT_LOCKS,
         false => "immutable=1",
     };
     let reading = read(path, how)?;
@@ -137,7 +142,7 @@ fn read(path: &Path, how: &str) -> Result<Option<Reading>, Opening> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(uri(path, how), flags)?;
     db.busy_timeout(BUSY)?;
-    if how != "mode=ro" {
+    if how == WITHOUT_LOCKS {
         // The index of the log is then kept in this process's memory.
         db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     }
@@ -145,7 +150,10 @@ fn read(path: &Path, how: &str) -> Result<Option<Reading>, Opening> {
     db.pragma_update(None, "trusted_schema", false)?;
     db.pragma_update(None, "cell_size_check", true)?;
     let reading = Reading { db, _lock: None };
-    Ok((version(&reading.db, path)? > 0).then_some(reading))
+    let has_tables = version(&reading.db, path)? > 0;
+    // What is read from here on is of one moment, whatever is written meanwhile.
+    reading.db.execute_batch("BEGIN")?;
+    Ok(has_tables.then_some(reading))
 }
 
 /// The address of a file, in which SQLite wants some characters escaped.
@@ -198,15 +206,34 @@ impl From<rusqlite::Error> for Opening {
 }
 
 impl Opening {
+    /// Whether the file is damaged.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => is_damage(error),
+            Self::Store(_) => false,
+        }
+    }
+
     /// With what was being done.
     pub(super) fn when(self, what: &str, path: &Path) -> StoreError {
         match self {
             Self::Sqlite(error) => {
-                StoreError::engine(format!("{what} `{}`", path.display()), error)
+                let full = match is_full(path) {
+                    true => ", whose disk is full",
+                    false => "",
+                };
+                StoreError::engine(format!("{what} `{}`{full}", path.display()), error)
             }
             Self::Store(error) => error,
         }
     }
+}
+
+/// Whether the disk has no room for the least that is written. SQLite has several errors for it.
+fn is_full(path: &Path) -> bool {
+    let folder = path.parent().unwrap_or(path);
+    let room = rustix::fs::statvfs(folder);
+    room.is_ok_and(|of| of.f_bavail.saturating_mul(of.f_frsize) < LEAST_BYTES)
 }
 
 fn lacks_memory_file(error: &rusqlite::Error) -> bool {

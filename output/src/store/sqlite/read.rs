@@ -55,6 +55,7 @@ pub(super) fn windows(
 /// The coarsest blocks for the range.
 fn plan(file: &DayFile<'_>, range: Range) -> rusqlite::Result<Plan> {
     let keys = file.keys(range.to_ns)?;
+    file.compare(&keys, range.to_ns)?;
     Ok(Plan::new(&keys, range, LEVELS - 1, |_| true))
 }
 
@@ -168,6 +169,7 @@ pub(super) fn timeline(
 ) -> Result<(), ReadError> {
     let choice = Choice::new(&query.matchers);
     let keys = file.keys(query.range.to_ns)?;
+    file.compare(&keys, query.range.to_ns)?;
     let step = |part: Range| {
         let last = sums.step(part.to_ns.saturating_sub(1))?;
         sums.step(part.from_ns).filter(|&first| first == last)

@@ -14,8 +14,11 @@ use super::plan::{Key, Keys, LEVELS};
 use super::rows::{self, Interned};
 use crate::store::{Kept, Range};
 
-/// Rows that a table has at most where even the largest number cannot be read.
-const MAX_ROWS: i64 = 1 << 22;
+/// The largest number of a row that is looked for where the index cannot be read. Damage can make any of
+/// it.
+const MAX_ROW: i64 = 1 << 22;
+/// How often the rest of a damaged table is tried to be read.
+const MAX_TRIES: usize = 1 << 12;
 
 /// A day's file, open for reading, and where its damage is told.
 #[derive(Debug)]
@@ -89,6 +92,19 @@ impl DayFile<'_> {
                     None => self.damage.note(self.name, Part::Row("windows", id)),
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Tells of damage where blocks and windows do not belong together: an index whose entries have gone
+    /// looks whole to SQLite.
+    pub(super) fn compare(&self, keys: &Keys, before_ns: i64) -> rusqlite::Result<()> {
+        let times = self.times(before_ns)?;
+        let mut of_windows: Vec<i64> = times.iter().map(|&(_, from_ns, _)| from_ns).collect();
+        of_windows.sort_unstable();
+        let of_blocks = keys.of_level(0).iter().map(|key| key.from_ns);
+        if !of_blocks.eq(of_windows) {
+            self.damage.note(self.name, Part::Index("blocks"));
         }
         Ok(())
     }
@@ -206,10 +222,16 @@ impl DayFile<'_> {
         self.damage.note(self.name, Part::Index(table.name));
         let last = format!("SELECT max(id) FROM {} NOT INDEXED", table.name);
         let last = self.reading.db.query_row(&last, [], |row| row.get(0));
-        let last = undamaged(last)?.flatten().unwrap_or(MAX_ROWS);
+        let last = undamaged(last)?.flatten().unwrap_or(MAX_ROW);
         let mut rows = Vec::new();
-        let mut parts = vec![(1, last)];
+        let mut parts = vec![(1, last.min(MAX_ROW))];
+        let mut tries = 0;
         while let Some((from, to)) = parts.pop() {
+            tries += 1;
+            if tries > MAX_TRIES {
+                self.damage.note(self.name, Part::File);
+                break;
+            }
             match undamaged(select(table.by_number, from, Some(to)))? {
                 Some(found) => rows.extend::<Vec<T>>(found),
                 None if from >= to => self.damage.note(self.name, Part::Row(table.name, from)),

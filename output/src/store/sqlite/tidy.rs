@@ -11,7 +11,7 @@ use super::file::{self, Opening, Reading};
 use super::folder::Name;
 use super::plan::{Keys, LEVELS, Plan, ROLLUP_NS};
 use super::scan::DayFile;
-use super::{Sqlite, Writer};
+use super::{Sqlite, Writer, locked};
 use crate::store::{Range, Retention, StoreError};
 
 /// How long after its end a roll-up is made, so that late windows are in it.
@@ -46,13 +46,11 @@ impl Sqlite {
         for name in names {
             let damage = Damage::default();
             match self.roll_up_day(name, now_ns, &damage) {
-                Err(Opening::Sqlite(error)) if file::is_damage(&error) => {
-                    damage.note(name, Part::File);
-                }
+                Err(error) if error.is_damage() => damage.note(name, Part::File),
                 Err(error) => return Err(error.when("roll up", &self.folder.file(name))),
                 Ok(()) => {}
             }
-            self.remember(damage);
+            damage.add_to(&mut locked(&self.damaged));
         }
         Ok(())
     }
@@ -120,7 +118,7 @@ impl Sqlite {
         let opened = file::open_to_write(&self.folder, name);
         match opened.and_then(|mut db| Ok(change(&mut db)?)) {
             Ok(changed) => Ok(Some(changed)),
-            Err(Opening::Sqlite(error)) if file::is_damage(&error) => Ok(None),
+            Err(error) if error.is_damage() => Ok(None),
             Err(error) => Err(error.when("remove windows from", &self.folder.file(name))),
         }
     }
