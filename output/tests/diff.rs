@@ -90,9 +90,9 @@ fn run(random: &mut Random, times: f64, spread: f64) -> Profile {
     )
 }
 
-/// Of 400 comparisons of runs of the same program at different speeds at most 12 find anything, whether
-/// times vary by a percent from run to run or not, and 60 where they vary by 5 %; and where they do not
-/// vary, 360 find one function that takes 10 % longer and has 25,000 samples, and nothing else.
+/// Of 400 comparisons of runs of the same program at different speeds at most 4 find anything, and 48
+/// where the times of functions themselves vary from run to run, by 1 % or 5 %; and where they do not
+/// vary, 370 find one function that takes 10 % longer and has 25,000 samples, and nothing else.
 #[test]
 fn changes_are_told_from_chance() {
     let mut random = Random(6);
@@ -102,7 +102,7 @@ fn changes_are_told_from_chance() {
             !changed(&Diff::new(sides, &TYPICAL).unwrap()).is_empty()
         });
         // The spread of eight functions is an estimate of few numbers.
-        let most = if spread > 0.01 { 60 } else { 12 };
+        let most = if spread > 0.0 { 48 } else { 4 };
         let wrong = wrong.count();
         assert!(wrong <= most, "{spread}: {wrong}");
     }
@@ -111,7 +111,7 @@ fn changes_are_told_from_chance() {
         changed(&Diff::new(sides, &TYPICAL).unwrap()) == ["parse"]
     });
     let right = right.count();
-    assert!(right >= 360, "{right}");
+    assert!(right >= 370, "{right}");
 }
 
 /// A machine that is slower in all is no change of any function, unless times are compared as they are.

@@ -153,7 +153,7 @@ fn the_hottest_functions_are_printed() {
     let all = query(store.path(), &["--since", "3h"]);
     assert!(all.status.success(), "{}", all.stderr);
     assert!(
-        all.stdout.contains(" 31.6%   31.6%  send"),
+        all.stdout.contains(" 28.6%   28.6%  send"),
         "{}",
         all.stdout
     );
