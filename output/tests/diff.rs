@@ -80,7 +80,7 @@ fn run(random: &mut Random, times: f64, spread: f64) -> Profile {
     let speed = 1.0 + 0.1 * random.uniform();
     let lines = PARTS.map(|(name, percent)| {
         let times = if name == "parse" { times } else { 1.0 };
-        let expected = 250.0 * percent * times * speed;
+        let expected = 1000.0 * percent * times * speed;
         (format!("app;main;{name}"), random.samples(expected, spread))
     });
     folded(
@@ -90,9 +90,9 @@ fn run(random: &mut Random, times: f64, spread: f64) -> Profile {
     )
 }
 
-/// Of 400 comparisons of runs of the same program at different speeds at most 8 find anything, whether
-/// times vary from run to run or not; and where they do not, 380 of 400 find one function that takes
-/// 10 % longer, and nothing else.
+/// Of 400 comparisons of runs of the same program at different speeds at most 4 find anything, and 48
+/// where the times of functions themselves vary from run to run, by 1 % or 5 %; and where they do not
+/// vary, 370 find one function that takes 10 % longer and has 25,000 samples, and nothing else.
 #[test]
 fn changes_are_told_from_chance() {
     let mut random = Random(6);
@@ -102,7 +102,7 @@ fn changes_are_told_from_chance() {
             !changed(&Diff::new(sides, &TYPICAL).unwrap()).is_empty()
         });
         // The spread of eight functions is an estimate of few numbers.
-        let most = if spread > 0.0 { 40 } else { 8 };
+        let most = if spread > 0.0 { 48 } else { 4 };
         let wrong = wrong.count();
         assert!(wrong <= most, "{spread}: {wrong}");
     }
@@ -111,7 +111,7 @@ fn changes_are_told_from_chance() {
         changed(&Diff::new(sides, &TYPICAL).unwrap()) == ["parse"]
     });
     let right = right.count();
-    assert!(right >= 340, "{right}");
+    assert!(right >= 370, "{right}");
 }
 
 /// A machine that is slower in all is no change of any function, unless times are compared as they are.
