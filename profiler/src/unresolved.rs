@@ -10,6 +10,7 @@ use std::{
     fmt::Write,
 };
 
+use foldhash::fast::RandomState;
 use output::{FrameId, FrameKind, MappingId, MappingKind, Profile, Sample, StringId, shorten};
 
 use crate::names::Nameless;
@@ -69,7 +70,7 @@ struct Key {
 /// What goes through the samples.
 struct Counting<'a> {
     profile: &'a Profile,
-    nameless: &'a HashMap<FrameId, Nameless>,
+    nameless: &'a HashMap<FrameId, Nameless, RandomState>,
     total: u64,
     unresolved: u64,
     places: BTreeMap<Key, Weight>,
@@ -114,7 +115,7 @@ impl Counting<'_> {
 impl Unresolved {
     /// Goes through a profile of which these frames have no names.
     #[must_use]
-    pub fn of(profile: &mut Profile, nameless: &HashMap<FrameId, Nameless>) -> Self {
+    pub fn of(profile: &mut Profile, nameless: &HashMap<FrameId, Nameless, RandomState>) -> Self {
         // Beyond it are the frames of another thread.
         let waker = profile.synthetic("[woken by]");
         let profile = &*profile;
