@@ -11,6 +11,7 @@
 
 mod binary;
 mod browser;
+mod cgroup;
 mod damage;
 mod folded;
 mod jit;
@@ -25,6 +26,7 @@ mod workload;
 
 pub use binary::{Run, Running, binary, release_binary, timesink};
 pub use browser::Browser;
+pub use cgroup::Cgroup;
 pub use damage::{Counting, Random, bytes_taken, counted_alone, damage, try_seeds};
 pub use folded::{Folded, FoldedStack};
 pub use jit::JitRun;

@@ -74,33 +74,6 @@ fn a_process_has_its_family_and_a_thread_has_not() {
     assert_eq!([main, child, grandchild], [0; 3]);
 }
 
-/// A cgroup with one below it; both go with the value.
-struct Cgroup {
-    folder: PathBuf,
-}
-
-impl Cgroup {
-    fn make() -> Self {
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-        let mut fields = mounts
-            .lines()
-            .map(|line| line.split(' ').collect::<Vec<_>>());
-        let mount = fields.find(|fields| fields[2] == "cgroup2").unwrap()[1].to_owned();
-        let name = format!("timesink-test-{}", std::process::id());
-        let folder = PathBuf::from(mount).join(name);
-        fs::create_dir_all(folder.join("below")).unwrap();
-        Self { folder }
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        for folder in [self.folder.join("below"), self.folder.clone()] {
-            fs::remove_dir(folder).unwrap();
-        }
-    }
-}
-
 /// Of two programs that are always busy, the one below the cgroup is recorded with all its CPU time,
 /// and of the other nothing.
 #[test]
@@ -110,7 +83,7 @@ fn a_cgroup_is_recorded_alone_and_whole() {
     }
     let [inside, outside] =
         ["inside", "outside"].map(|name| Workload::compile_as("busy", name, &[]));
-    let cgroup = Cgroup::make();
+    let cgroup = Cgroup::new("timesink-test");
     let _alone = alone();
     let mut other = Command::new(outside.path());
     let mut other = other
@@ -118,7 +91,7 @@ fn a_cgroup_is_recorded_alone_and_whole() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let folder = cgroup.folder.to_str().unwrap();
+    let folder = cgroup.folder().to_str().unwrap();
     let script = r#"echo $$ >"$1/below/cgroup.procs"; exec "$2" 1 3"#;
     let recorded = record(
         &["-F", "999", "--cgroup", folder],
@@ -136,7 +109,7 @@ fn a_cgroup_is_recorded_alone_and_whole() {
     let truth = nanoseconds * 999 / 1_000_000_000;
     assert!(total.abs_diff(truth) * 50 <= truth, "{total} of {truth}");
 
-    let file = cgroup.folder.join("cgroup.procs");
+    let file = cgroup.folder().join("cgroup.procs");
     let run = timesink(&["record", "--cgroup", file.to_str().unwrap(), "-o", "-"]);
     assert_eq!(run.status.code(), Some(1));
     assert!(

@@ -1,0 +1,369 @@
+//! `timesink agent` on the running machine: what it keeps is what programs used, window after window, and
+//! whatever ends it costs no window that was closed.
+
+#![allow(clippy::unwrap_used, reason = "in a test a failure is the answer")]
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use output::{Label, Matcher, Profile, Query, Range, Store, TimelineOf, open};
+use tempfile::TempDir;
+use tests::{Cgroup, Run, Running, Workload, alone, release_binary, require_root, tool};
+
+const SECOND_NS: i64 = 1_000_000_000;
+/// How long the windows are.
+const WINDOW: &str = "2s";
+const WINDOW_NS: i64 = 2 * SECOND_NS;
+
+/// An agent, and the folder that is its store.
+struct Agent {
+    running: Running,
+    folder: TempDir,
+    address: String,
+}
+
+impl Agent {
+    fn start(options: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), options)
+    }
+
+    /// Starts it, and waits until it records.
+    fn start_in(folder: TempDir, options: &[&str]) -> Self {
+        let mut command = Command::new(release_binary());
+        command.args(["agent", "-v", "--window", WINDOW, "--listen", "127.0.0.1:0"]);
+        command.arg("--store").arg(folder.path());
+        command.arg("--spool").arg(folder.path().join("spool"));
+        command.args(options);
+        let mut running = Running::spawn(command);
+        let said = running.wait_for("the page is at http://");
+        let address = said.rsplit_once("http://").unwrap().1;
+        let address = address.trim_end_matches('/').to_owned();
+        running.wait_for("recording");
+        Self {
+            running,
+            folder,
+            address,
+        }
+    }
+
+    /// Ends it as systemd does.
+    fn end(self) -> (Run, TempDir) {
+        self.running.signal(libc::SIGTERM);
+        (self.running.finish(), self.folder)
+    }
+
+    /// The body of an answer.
+    fn get(&self, path: &str) -> Vec<u8> {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let host = &self.address;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let head = answer.windows(4).position(|part| part == b"\r\n\r\n");
+        answer.split_off(head.unwrap() + 4)
+    }
+
+    /// The sum of all metrics whose lines begin so.
+    fn metric(&self, name: &str) -> f64 {
+        let body = String::from_utf8(self.get("/metrics")).unwrap();
+        let lines = body.lines().filter(|line| line.starts_with(name));
+        lines
+            .map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap())
+            .sum()
+    }
+
+    /// Waits until so many windows are in the store.
+    fn wait_for_windows(&self, count: f64) {
+        while self.metric("timesink_windows_total") < count {
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+fn now_ns() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_nanos()).unwrap()
+}
+
+fn all() -> Range {
+    Range {
+        from_ns: 0,
+        to_ns: now_ns(),
+    }
+}
+
+fn of(label: Label, value: &str) -> Query {
+    Query {
+        range: all(),
+        matchers: vec![Matcher {
+            label,
+            value: value.to_owned(),
+        }],
+    }
+}
+
+fn store(folder: &TempDir) -> Box<dyn Store> {
+    open(folder.path().to_str().unwrap()).unwrap()
+}
+
+/// The sum of a value over all samples.
+fn sum(profile: &Profile, name: &str) -> u64 {
+    let types = profile.sample_types();
+    let place = types.iter().position(|of| of.name() == name).unwrap();
+    profile.samples().map(|sample| sample.values[place]).sum()
+}
+
+/// Runs two busy threads for so many seconds, and gives the CPU time that they used, in ns.
+fn busy(seconds: &str) -> u64 {
+    let workload = Workload::compile("busy");
+    let ran = Command::new(workload.path())
+        .args(["2", seconds])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(ran.stdout).unwrap();
+    text.trim().parse().unwrap()
+}
+
+/// What a program used over many windows is what the store has of it, and no time between the first and
+/// the last window is missing.
+#[test]
+fn all_windows_together_are_what_a_program_used() {
+    if !require_root() {
+        return;
+    }
+    let _alone = alone();
+    let agent = Agent::start(&["--rate", "199"]);
+    let used = busy("9");
+    agent.wait_for_windows(5.0);
+    let (run, folder) = agent.end();
+    assert!(run.status.success(), "{}", run.stderr);
+    let store = store(&folder);
+    let profile = store.query(&of(Label::Process, "busy")).unwrap().unwrap();
+    let kept = sum(&profile, "cpu");
+    assert!(kept.abs_diff(used) * 20 < used, "{kept} of {used} ns");
+    let named = profile.samples().filter(|sample| {
+        profile.leaf_first(sample.stack).any(|frame| {
+            let lines = profile.frame(frame).lines.iter();
+            let mut names = lines.map(|line| profile.text(profile.function(line.function).name));
+            names.any(|name| name == "work")
+        })
+    });
+    let named: u64 = named.map(|sample| sample.values[0]).sum();
+    let samples = sum(&profile, "samples");
+    assert!(named * 100 >= samples * 98, "{named} of {samples}");
+
+    let timeline = TimelineOf {
+        sample_type: "cpu",
+        by: Some(Label::Process),
+        step_ns: WINDOW_NS,
+    };
+    let query = Query {
+        range: all(),
+        matchers: Vec::new(),
+    };
+    let kept = store.kept().unwrap();
+    let range = Range {
+        from_ns: kept.oldest_ns.unwrap(),
+        to_ns: kept.newest_ns.unwrap(),
+    };
+    let timeline = store.timeline(&Query { range, ..query }, &timeline).unwrap();
+    let covered: i64 = timeline.covered.iter().map(|part| part.len_ns()).sum();
+    // The machine's clock may be slewed between two windows.
+    assert!(range.len_ns() - covered < 1_000_000, "{covered} of {range:?}");
+}
+
+/// Where waits are recorded, each thread's time on a CPU and away from it is all of its time, though its
+/// waits go on from window to window.
+#[test]
+fn long_waits_are_in_every_window() {
+    if !require_root() {
+        return;
+    }
+    let _alone = alone();
+    let agent = Agent::start(&["--off-cpu"]);
+    let begin = now_ns();
+    let mut sleeper = Command::new(tool("sleep")).arg("30").spawn().unwrap();
+    thread::sleep(Duration::from_secs(9));
+    let long = now_ns() - begin;
+    let before = agent.metric("timesink_windows_total");
+    agent.wait_for_windows(before + 2.0);
+    let (run, folder) = agent.end();
+    let end = now_ns();
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    assert!(run.status.success(), "{}", run.stderr);
+    let pid = sleeper.id().to_string();
+    let profile = store(&folder).query(&of(Label::Pid, &pid)).unwrap().unwrap();
+    let away = i64::try_from(sum(&profile, "wall")).unwrap();
+    assert!((long..end - begin + SECOND_NS / 10).contains(&away), "{away} ns, {long} at least");
+}
+
+/// A process is found by its control group, and the unit and container in it.
+#[test]
+fn processes_have_their_control_group() {
+    if !require_root() {
+        return;
+    }
+    let _alone = alone();
+    let group = Cgroup::new("test.service");
+    let agent = Agent::start(&["--rate", "199"]);
+    let workload = Workload::compile("busy");
+    let mut busy = Command::new(workload.path())
+        .args(["1", "4"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    group.add(busy.id());
+    busy.wait().unwrap();
+    let before = agent.metric("timesink_windows_total");
+    agent.wait_for_windows(before + 2.0);
+    let (_, folder) = agent.end();
+    let query = of(Label::Unit, group.name());
+    let profile = store(&folder).query(&query).unwrap().unwrap();
+    let used = sum(&profile, "cpu");
+    assert!(used > 3_000_000_000, "{used} ns");
+}
+
+/// SIGHUP has the settings read again: the new rate is in force, a mistake changes nothing, and no window
+/// is lost on the way.
+#[test]
+fn settings_are_read_again() {
+    if !require_root() {
+        return;
+    }
+    let _alone = alone();
+    let settings = tempfile::NamedTempFile::new().unwrap();
+    fs::write(settings.path(), "rate = 19\nno-listen = false\n").unwrap();
+    let mut agent = Agent::start(&["--config", settings.path().to_str().unwrap()]);
+    assert_eq!(agent.metric("timesink_rate_hertz"), 19.0);
+    fs::write(settings.path(), "rate = 49\n").unwrap();
+    agent.running.signal(libc::SIGHUP);
+    let said = agent.running.wait_for("the page is at http://");
+    let address = said.rsplit_once("http://").unwrap().1;
+    agent.address = address.trim_end_matches('/').to_owned();
+    agent.running.wait_for("recording cpu-clock at 49 Hz");
+    fs::write(settings.path(), "rat = 49\n").unwrap();
+    agent.running.signal(libc::SIGHUP);
+    agent.running.wait_for("warning: failed to use the settings");
+    agent.running.wait_for("the page is at http://");
+    agent.running.wait_for("recording cpu-clock at 49 Hz");
+    let (run, folder) = agent.end();
+    assert!(run.status.success(), "{}", run.stderr);
+    assert!(store(&folder).kept().unwrap().windows >= 3);
+}
+
+/// SIGKILL costs the window that was open, and none that was kept; the next agent goes on in the same
+/// store, and the kernel keeps nothing.
+#[test]
+fn a_kill_costs_no_window_that_was_kept() {
+    if !require_root() {
+        return;
+    }
+    let _alone = alone();
+    let agent = Agent::start(&[]);
+    agent.wait_for_windows(2.0);
+    let kept = agent.metric("timesink_windows_total");
+    agent.running.signal(libc::SIGKILL);
+    let _killed = agent.running.finish();
+    let windows = store(&agent.folder).kept().unwrap().windows;
+    assert!(windows as f64 >= kept, "{windows} of {kept}");
+    let agent = Agent::start_in(agent.folder, &[]);
+    agent.wait_for_windows(1.0);
+    let (run, folder) = agent.end();
+    assert!(run.status.success(), "{}", run.stderr);
+    assert!(store(&folder).kept().unwrap().windows > windows);
+}
+
+/// The program that people use for this reads a profile from the agent, of the time that it asks for.
+#[test]
+fn go_reads_the_time_that_follows() {
+    if !require_root() {
+        return;
+    }
+    let _alone = alone();
+    let agent = Agent::start(&["--rate", "199"]);
+    let workload = Workload::compile("busy");
+    let mut busy = Command::new(workload.path())
+        .args(["1", "60"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let url = format!(
+        "http://{}/debug/pprof/profile?seconds=3&pid={}",
+        agent.address,
+        busy.id()
+    );
+    let read = Command::new(tool("go"))
+        .args(["tool", "pprof", "-top", "-nodecount=3", "-symbolize=none", &url])
+        .output()
+        .unwrap();
+    busy.kill().unwrap();
+    busy.wait().unwrap();
+    let text = String::from_utf8(read.stdout).unwrap();
+    let (run, _folder) = agent.end();
+    assert!(read.status.success(), "{text} {}", run.stderr);
+    let row = text.lines().find(|line| line.ends_with(" work")).unwrap();
+    let seconds: f64 = row.split_whitespace().nth(3).unwrap().trim_end_matches('s').parse().unwrap();
+    assert!((2.0..3.5).contains(&seconds), "{text}");
+}
+
+/// With next to nothing to use, samples become fewer, what they weigh does not, and the metrics tell.
+#[test]
+fn a_budget_costs_samples_and_no_time() {
+    if !require_root() {
+        return;
+    }
+    let _alone = alone();
+    let agent = Agent::start(&["--rate", "999", "--window", "1s", "--budget", "cpu=0.01%"]);
+    agent.wait_for_windows(8.0);
+    let used = busy("8");
+    let before = agent.metric("timesink_windows_total");
+    agent.wait_for_windows(before + 2.0);
+    assert!(agent.metric("timesink_budget_changes_total") >= 1.0);
+    assert!(agent.metric("timesink_rate_hertz") < 999.0);
+    let (run, folder) = agent.end();
+    assert!(run.stderr.contains("samples a second and CPU from here on"), "{}", run.stderr);
+    let profile = store(&folder).query(&of(Label::Process, "busy")).unwrap().unwrap();
+    let kept = sum(&profile, "cpu");
+    assert!(kept.abs_diff(used) * 10 < used, "{kept} of {used} ns");
+}
+
+/// What cannot work is told at once, with what to do, and leaves nothing behind.
+#[test]
+fn what_cannot_work_is_told() {
+    if !require_root() {
+        return;
+    }
+    let _alone = alone();
+    let agent = Agent::start(&[]);
+    let store = agent.folder.path().to_str().unwrap().to_owned();
+    let refused = |arguments: &[&str]| {
+        let mut command = Command::new(release_binary());
+        command.arg("agent").args(arguments);
+        Running::spawn(command).finish()
+    };
+    for (arguments, words) in [
+        (&["--store", &store, "--no-listen"][..], "store"),
+        (&["--store", "/proc/none", "--no-listen"], "/proc/none"),
+        (&["--store", "nothing://here"], "nothing://"),
+        (&["--listen", &agent.address], "--listen"),
+        (&["--export", "smtp://here:25", "--no-listen"], "smtp://"),
+        (&["--config", "/nowhere.toml"], "/nowhere.toml"),
+    ] {
+        let run = refused(arguments);
+        assert_eq!(run.status.code(), Some(1), "{arguments:?} {}", run.stderr);
+        assert!(run.stderr.contains(words), "{}", run.stderr);
+    }
+    let (run, _folder) = agent.end();
+    assert!(run.status.success(), "{}", run.stderr);
+}
