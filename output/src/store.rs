@@ -4,6 +4,7 @@
 //! its own ledger. [`Store`] says what a store does, whatever the engine behind it; a store neither records
 //! nor names anything, and reads no clock.
 
+mod clickhouse;
 mod merge;
 mod sqlite;
 mod summary;
@@ -13,6 +14,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::profile::Profile;
+use clickhouse::ClickHouse;
 use sqlite::Sqlite;
 
 /// What a sample can be chosen and grouped by.
@@ -206,15 +208,21 @@ impl StoreError {
     }
 }
 
-/// The store at `url`: the path of a folder, in which SQLite keeps it. It is made with the first window or
-/// when it is tidied, by the process that is its only writer from then on; any may read.
+/// The store at `url`.
+///
+/// - The path of a folder, in which SQLite keeps it. It is made with the first window or when it is tidied, by
+///   the process that is its only writer from then on; any may read.
+/// - `clickhouse://[user[:password]@]host:port[,host:port…]/database[?cluster=NAME]`: a database in ClickHouse,
+///   at the ports of its HTTP interface. Many may write. Nothing is asked of a server yet, and what is missing
+///   of tables is made when it is first needed.
 ///
 /// # Errors
 /// When `url` is something else.
 pub fn open(url: &str) -> Result<Box<dyn Store>, StoreError> {
     match url.split_once("://") {
+        Some(("clickhouse", _)) => Ok(Box::new(ClickHouse::new(url)?)),
         Some((scheme, _)) => Err(StoreError::Refused(format!(
-            "there is no store called `{scheme}://`: give the path of a folder"
+            "there is no store called `{scheme}://`: give the path of a folder or `clickhouse://…`"
         ))),
         None => Ok(Box::new(Sqlite::open(Path::new(url))?)),
     }

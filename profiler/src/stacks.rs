@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 
 use abi::{reasons::StackEnd, records::UserFrame, samples::StackHash};
-use foldhash::fast::RandomState;
 use output::{FrameId, MappingId, MappingKind, Profile};
 
 use crate::{
@@ -26,7 +25,7 @@ pub struct Findings {
     /// Of those, the ones without a name.
     pub nameless: BTreeMap<Nameless, u64>,
     /// Which those are.
-    pub nameless_frames: HashMap<FrameId, Nameless, RandomState>,
+    pub nameless_frames: HashMap<FrameId, Nameless>,
 }
 
 /// A pair of stacks, and what was taken with them.

@@ -10,7 +10,6 @@ use std::{
     fmt::Write,
 };
 
-use foldhash::fast::RandomState;
 use output::{FrameId, FrameKind, MappingId, MappingKind, Profile, Sample, StringId, shorten};
 
 use crate::names::Nameless;
@@ -74,7 +73,7 @@ struct Key {
 /// What goes through the samples.
 struct Counting<'a> {
     profile: &'a Profile,
-    nameless: &'a HashMap<FrameId, Nameless, RandomState>,
+    nameless: &'a HashMap<FrameId, Nameless>,
     total: u64,
     unresolved: u64,
     places: BTreeMap<Key, Weight>,
@@ -121,7 +120,7 @@ impl Unresolved {
     #[must_use]
     pub fn of(
         profile: &mut Profile,
-        nameless: &HashMap<FrameId, Nameless, RandomState>,
+        nameless: &HashMap<FrameId, Nameless>,
         asked_servers: bool,
     ) -> Self {
         // Beyond it are the frames of another thread.

@@ -280,10 +280,10 @@ impl Workers {
         self.idle().truncate(1);
     }
 
-    /// Has so many readers ready, as far as there may be so many.
-    pub fn prepare(&self, count: usize) {
+    /// Has a reader ready.
+    pub fn prepare(&self) {
         let mut idle = self.idle();
-        for _ in idle.len()..count.min(self.limits.readers) {
+        if idle.is_empty() {
             // Where none can be started, who asks is told.
             idle.extend(Child::start(&self.program, self.limits.memory_bytes).ok());
         }

@@ -4,7 +4,6 @@ use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
 /// The number of a value in its table.
@@ -54,14 +53,14 @@ handles! {
 #[derive(Clone, Debug)]
 pub(crate) struct Table<H, T> {
     items: Vec<T>,
-    handles: HashMap<T, H, RandomState>,
+    handles: HashMap<T, H>,
 }
 
 impl<H, T> Default for Table<H, T> {
     fn default() -> Self {
         Self {
             items: Vec::new(),
-            handles: HashMap::default(),
+            handles: HashMap::new(),
         }
     }
 }

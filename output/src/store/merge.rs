@@ -11,7 +11,7 @@ use crate::profile::{Labels, Profile, StackId};
 /// Different samples, by stack and labels, that one answer holds; each takes about 300 bytes.
 pub(crate) const MAX_SAMPLES: usize = 1 << 18;
 /// The frame of samples whose stacks do not fit.
-const BEYOND: &str = "[stacks beyond the bound on memory]";
+pub(crate) const BEYOND: &str = "[stacks beyond the bound on memory]";
 
 /// What is still told apart, from all to least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,7 +75,7 @@ impl Merger {
     }
 
     /// Tells one thing less apart. The last step makes room for the one sample that takes up all others.
-    fn reduce(&mut self) {
+    pub(crate) fn reduce(&mut self) {
         self.detail = match self.detail {
             Detail::Threads => Detail::Processes,
             Detail::Processes => Detail::Stacks,

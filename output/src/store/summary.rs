@@ -63,7 +63,7 @@ impl Summary {
     }
 
     /// Rows of the same kind and name are one; what it means is what the newest window says.
-    fn add_ledger(&mut self, at_ns: i64, ledger: &Ledger) {
+    pub(crate) fn add_ledger(&mut self, at_ns: i64, ledger: &Ledger) {
         for row in ledger.rows() {
             let key = (row.kind as u8, row.name.clone());
             if let Some(&index) = self.row_of.get(&key) {
@@ -83,7 +83,7 @@ impl Summary {
         }
     }
 
-    fn add_comments(&mut self, comments: &[String]) {
+    pub(crate) fn add_comments(&mut self, comments: &[String]) {
         for comment in comments {
             if self.comments.contains(comment) {
                 continue;

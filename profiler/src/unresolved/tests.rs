@@ -4,7 +4,7 @@ use super::*;
 
 struct Scene {
     profile: Profile,
-    nameless: HashMap<FrameId, Nameless, RandomState>,
+    nameless: HashMap<FrameId, Nameless>,
 }
 
 impl Scene {
@@ -12,7 +12,7 @@ impl Scene {
         let types = vec![SampleType::new("samples", Unit::Count)];
         Self {
             profile: Profile::new(Meta::default(), types),
-            nameless: HashMap::default(),
+            nameless: HashMap::new(),
         }
     }
 
