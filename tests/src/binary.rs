@@ -125,14 +125,15 @@ impl Running {
         self.child.id()
     }
 
-    /// Waits for the phase that standard error announces by `timesink: PHASE`, which takes `-v`.
-    pub fn wait_for(&mut self, phase: &str) {
+    /// Waits for the phase that standard error announces by `timesink: PHASE`, which takes `-v`;
+    /// gives the line.
+    pub fn wait_for(&mut self, phase: &str) -> String {
         let wanted = format!("timesink: {phase}");
         while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
             self.stderr += &line;
             self.stderr.push('\n');
             if line.starts_with(&wanted) {
-                return;
+                return line;
             }
         }
         panic!("`{wanted}` was not said: {}", self.stderr);
