@@ -92,7 +92,7 @@ export function reflect(state, { go, getState }) {
 
 /** Says what the store has. */
 export function showKept(kept) {
-  const parts = [`${kept.windows.toLocaleString("en")} windows`, bytes(kept.bytes)];
+  const parts = [`${kept.windows.toLocaleString("en")} ${kept.windows === 1 ? "window" : "windows"}`, bytes(kept.bytes)];
   if (kept.oldest_ms !== null) {
     parts.unshift(`${moment(Math.floor(kept.oldest_ms / 1000) * 1000)} to ${moment(Math.ceil(kept.newest_ms / 1000) * 1000)}`);
   }

@@ -72,21 +72,25 @@ function heatRange() {
 
 const shown = {};
 
-/** Runs `work` when what it depends on is not what it was. */
+/** Runs `work` when what it depends on is not what it was, and again the next time if it fails. */
 async function when(name, depends, work) {
   const key = JSON.stringify(depends);
   if (shown[name] !== key) {
     shown[name] = key;
-    await guarded(work);
+    if (!(await guarded(work))) {
+      delete shown[name];
+    }
   }
 }
 
-/** Says what went wrong, if anything did. */
+/** Says what went wrong, if anything did; tells whether nothing did. */
 async function guarded(work) {
   try {
     await work();
+    return true;
   } catch (error) {
     tell(`This did not work: ${error.message}`);
+    return false;
   }
 }
 

@@ -10,6 +10,10 @@ const HEIGHT = 210;
 /** Two steps on each pixel are no use, and the store has a cost for each. */
 const PIXELS_A_STEP = 3;
 
+/** A step is drawn from its beginning to almost that of the next, in milliseconds: uPlot's own steps end
+ *  where the last before a gap begins, so that one between two gaps would not be seen. */
+const EDGE = 0.001;
+
 /** What the height of an area is, by the unit of what is summed. */
 const HEIGHTS = { nanoseconds: "threads at a time", count: "events a second", bytes: "bytes a second" };
 
@@ -61,13 +65,15 @@ export class Timeline {
     const drawn = stacked(this.series).reverse();
     const colors = [...this.series].reverse().map((row) => row.color);
     const count = this.series[0]?.sums.length ?? 0;
-    const times = Array.from({ length: count }, (_, at) => from + at * step);
+    const steps = Array.from({ length: count }, (_, at) => from + at * step);
+    const times = steps.flatMap((at) => [at, at + step - EDGE]);
+    const values = drawn.map((row) => row.flatMap((sum, at) => Array(2).fill(this.known(steps[at]) ? this.perSecond(sum) : null)));
     const axis = { stroke: color("quiet"), grid: { stroke: color("line"), width: 1 }, ticks: { show: false } };
     this.plot = new uPlot({
       width,
       height: HEIGHT,
       ms: 1,
-      padding: [8, 8, 0, 0],
+      padding: [8, 30, 0, 0],
       legend: { show: false },
       cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false } },
       scales: { x: { time: true, range: () => [begin, end] }, y: { range: (_, __, most) => [0, most > 0 ? most * 1.05 : 1] } },
@@ -79,9 +85,9 @@ export class Timeline {
       hooks: {
         draw: [(plot) => this.drawMarks(plot)],
         setSelect: [(plot) => this.select(plot)],
-        setCursor: [(plot) => this.list(plot.cursor.idx)],
+        setCursor: [(plot) => this.list(Number.isInteger(plot.cursor.idx) ? plot.cursor.idx >> 1 : null)],
       },
-    }, [times, ...drawn.map((row) => row.map((sum, at) => this.known(times[at]) ? this.perSecond(sum) : null))], this.box);
+    }, [times, ...values], this.box);
   }
 
   /** Whether the store has a window in a step. */
@@ -133,7 +139,7 @@ export class Timeline {
   list(at) {
     const { from_ms: from, step_ms: step, type } = this.answer;
     const unit = type.unit;
-    const isKnown = at !== null && at !== undefined;
+    const isKnown = at !== null;
     const rows = this.series.map((row) => {
       const sum = isKnown ? row.sums[at] : row.sums.reduce((all, one) => all + one, 0);
       const swatch = element("span", { className: "swatch" });
@@ -168,9 +174,9 @@ function stacked(rows) {
   });
 }
 
-/** Steps, the highest first, so that each hides what is below it of the one before. */
+/** Areas, the highest first, so that each hides what is below it of the one before. */
 function areas(fill) {
-  return { fill, width: 0, points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }) };
+  return { fill, width: 0, points: { show: false } };
 }
 
 /** A time on the axis: with the day where days are shown, with parts of a second where these are. */

@@ -7,10 +7,10 @@
 //!
 //! [`Diff`] compares two of them.
 //!
-//! A [`Store`] keeps profiles of windows and gives them back by time and label. An [`Exporter`] sends them to
-//! the servers of others, from a spool on disk.
+//! A [`Store`] keeps profiles of windows and gives them back by time and label, and [`web`] shows what it has.
+//! An [`Exporter`] sends them to the servers of others, from a spool on disk.
 //!
-//! The model and the encoders open no file; nothing here reads a clock, logs, or knows where names and stacks
+//! The model and the encoders open no file, read no clock and log nothing, and do not know where names and stacks
 //! come from.
 
 mod cgroup;

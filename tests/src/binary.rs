@@ -125,7 +125,7 @@ impl Running {
         self.child.id()
     }
 
-    /// Waits for the phase that standard error announces by `timesink: PHASE`, which takes `-v`, and
+    /// Waits for the phase that standard error announces by `timesink: PHASE`, which takes `-v`;
     /// gives the line.
     pub fn wait_for(&mut self, phase: &str) -> String {
         let wanted = format!("timesink: {phase}");

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -52,6 +53,91 @@ impl Browser {
         self.command("url", &json!({ "url": url }));
     }
 
+    /// Shows an address.
+    pub fn visit(&self, url: &str) {
+        self.command("url", &json!({ "url": url }));
+    }
+
+    /// Makes the page so wide and high, in pixels, as on a telephone if need be.
+    pub fn resize(&self, width: u32, height: u32) {
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.devtools("Emulation.setDeviceMetricsOverride", &size);
+        self.await_frame();
+    }
+
+    /// Asks the page for its dark or its light colours.
+    pub fn prefer(&self, scheme: &str) {
+        let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
+        self.devtools(
+            "Emulation.setEmulatedMedia",
+            &json!({ "features": [feature] }),
+        );
+        self.await_frame();
+    }
+
+    /// Keeps files that are downloaded in a folder.
+    pub fn download_to(&self, folder: &Path) {
+        let place = json!({ "behavior": "allow", "downloadPath": folder });
+        self.devtools("Browser.setDownloadBehavior", &place);
+    }
+
+    /// Presses and lets go of keys, one after the other, while others are held. A key is a character, or
+    /// one of those that the protocol gives a code point of its own to.
+    pub fn keys(&self, held: &[char], keys: &[char]) {
+        let event = |kind: &'static str| move |key: &char| json!({ "type": kind, "value": key });
+        let down = held.iter().map(event("keyDown"));
+        let typed = keys
+            .iter()
+            .flat_map(|key| [event("keyDown")(key), event("keyUp")(key)]);
+        let up = held.iter().map(event("keyUp"));
+        let actions: Vec<Value> = down.chain(typed).chain(up).collect();
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": actions });
+        self.command("actions", &json!({ "actions": [keyboard] }));
+    }
+
+    /// Moves the mouse to the first place, in pixels from the corner of the window, and with its button
+    /// pressed through the others.
+    pub fn drag(&self, places: &[(f64, f64)]) {
+        let moved = |&(x, y): &(f64, f64)| {
+            let [x, y] = [x, y].map(|place| place.round() as i64);
+            json!({ "type": "pointerMove", "duration": 0, "x": x, "y": y })
+        };
+        let button = |kind: &str| json!({ "type": kind, "button": 0 });
+        let mut actions = vec![moved(&places[0]), button("pointerDown")];
+        actions.extend(places[1..].iter().map(moved));
+        actions.push(button("pointerUp"));
+        let mouse = json!({ "type": "pointer", "id": "mouse", "actions": actions });
+        self.command("actions", &json!({ "actions": [mouse] }));
+    }
+
+    /// The window as a picture, in PNG, in a file of the build's folder for people to look at.
+    pub fn picture(&self, name: &str) {
+        let answer = request(
+            self.port,
+            "GET",
+            &format!("{}/screenshot", self.session),
+            &json!({}),
+        );
+        let folder = std::env::current_exe().unwrap();
+        let folder = folder
+            .ancestors()
+            .nth(2)
+            .unwrap()
+            .with_file_name("pictures");
+        std::fs::create_dir_all(&folder).unwrap();
+        let bytes = BASE64_STANDARD.decode(answer.as_str().unwrap());
+        std::fs::write(folder.join(name), bytes.unwrap()).unwrap();
+    }
+
+    /// The addresses that the page has loaded something from, or tried to.
+    #[must_use]
+    pub fn asked(&self) -> Vec<String> {
+        let names = "performance.getEntriesByType('resource').map((entry) => entry.name)";
+        let names = self.run(&format!("return {names}"));
+        serde_json::from_value(names).unwrap()
+    }
+
     /// Runs the body of a function in the page and gives what it returns.
     #[must_use]
     pub fn run(&self, script: &str) -> Value {
@@ -76,6 +162,19 @@ impl Browser {
             .filter(|entry| entry["level"] == "SEVERE")
             .cloned()
             .collect()
+    }
+
+    /// Waits until the page has been drawn anew, and has been told of its new form.
+    fn await_frame(&self) {
+        let frame = "requestAnimationFrame(() => requestAnimationFrame(() => done(true)))";
+        let _ = self.run(&format!("return new Promise((done) => {frame})"));
+    }
+
+    fn devtools(&self, name: &str, parameters: &Value) {
+        self.command(
+            "goog/cdp/execute",
+            &json!({ "cmd": name, "params": parameters }),
+        );
     }
 
     fn command(&self, name: &str, body: &Value) -> Value {
