@@ -19,6 +19,7 @@ mod recording;
 mod report;
 mod scenario;
 mod stats;
+mod store;
 mod symbols;
 mod table;
 mod usage;
@@ -76,6 +77,12 @@ fn run(cli: &Cli) -> Result<()> {
             println!("\n{}", title(&scenario));
             report.differences = differences::measure(&scenario, &timesink, folder.path())?;
             print!("{}", differences::render(&report.differences));
+            continue;
+        }
+        if scenario.name == Name::Store {
+            println!("\n{}", title(&scenario));
+            let show = |text: &str| println!("{text}");
+            report.store = store::measure(&scenario, folder.path(), show)?;
             continue;
         }
         let (measured, table) = match scenario.name {

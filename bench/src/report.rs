@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::{differences, ping_pong::Trips, recording::Run, symbols, usage};
+use crate::{differences, ping_pong::Trips, recording::Run, store, symbols, usage};
 
 /// Everything that one call measured, and where.
 #[derive(Debug, Serialize)]
@@ -55,6 +55,7 @@ impl Report {
             scenarios: Vec::new(),
             ping_pong: Trips::new(),
             symbols: Vec::new(),
+            store: Vec::new(),
             differences: Vec::new(),
         })
     }

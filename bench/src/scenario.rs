@@ -69,10 +69,11 @@ impl Scenario {
             Name::LargeTable => (Load::Nothing, false, 99, 1),
             Name::PingPong => (Load::Nothing, false, 0, 3),
             Name::Symbols => (Load::Nothing, false, 999, 0),
+            Name::Store => (Load::Nothing, true, 0, 0),
             Name::Diff => (Load::Nothing, false, 19_999, 0),
         };
         let rounds = match name {
-            Name::StackDepths => 5,
+            Name::StackDepths | Name::Store => 5,
             Name::Diff => 100,
             _ => 3,
         };
@@ -98,6 +99,7 @@ impl Scenario {
             Name::PingPong => "ping-pong",
             Name::LargeTable => "large-table",
             Name::Symbols => "symbols",
+            Name::Store => "store",
             Name::Diff => "diff",
         }
     }
@@ -122,6 +124,7 @@ impl Scenario {
             Name::LargeTable => "a process that maps the largest libLLVM, not cached",
             Name::PingPong => "two processes that hand a byte to and fro on one CPU",
             Name::Symbols => "from the end of a command to the picture of it",
+            Name::Store => "a generated day of one busy core, kept and asked for",
             Name::Diff => "a program of eight functions, one of which takes 10 % longer",
         }
     }

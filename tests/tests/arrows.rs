@@ -26,7 +26,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         "output",
         &["abi", "aya", "symbolizer", "profiler", "blazesym"],
     ),
-    ("bench", &["abi", "symbolizer", "output", "profiler"]),
+    ("bench", &["abi", "symbolizer", "profiler"]),
 ];
 
 /// No crate depends on one that it must not know.

@@ -5,11 +5,10 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    path::PathBuf,
     process::{Child, Command, Stdio},
 };
 
-use tests::{Folded, Workload, alone, record, require_root, timesink};
+use tests::{Cgroup, Folded, Workload, alone, record, require_root, timesink};
 
 /// A running `family`, which ends with the value.
 struct Family {

@@ -16,7 +16,8 @@ mod rows;
 mod scan;
 mod tidy;
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -40,6 +41,9 @@ use crate::profile::{Profile, SampleType};
 /// Files that are open for writing at once: around midnight, and where a clock jumps, windows of two days
 /// come by turns.
 const MAX_OPEN: usize = 2;
+
+/// Files that one answer has open at once: each takes three descriptors.
+const MAX_READ: usize = 8;
 
 /// A store in a folder.
 #[derive(Debug)]
@@ -87,30 +91,23 @@ impl Sqlite {
         })
     }
 
-    /// Opens the files that may have windows in a range, oldest first, each as it is at this moment.
+    /// The files that may have windows in a range, oldest first.
     fn files(&self, range: Range) -> Result<Files<'_>, StoreError> {
-        let mut files = Files {
-            store: self,
-            open: Vec::new(),
-            damage: Damage::default(),
+        let names = match range.is_empty() {
+            true => Vec::new(),
+            false => self.folder.names()?,
         };
-        if range.is_empty() {
-            return Ok(files);
-        }
-        for name in self.folder.names()? {
+        let may_have = |name: &Name| {
             // A window is no longer than a day, so that the one before midnight may reach into the next.
             let has = name.range();
-            if has.from_ns >= range.to_ns || has.to_ns.saturating_add(DAY_NS) <= range.from_ns {
-                continue;
-            }
-            match file::open_to_read(&self.folder, name) {
-                Ok(Some(reading)) => files.open.push((name, reading)),
-                Ok(None) => {}
-                Err(error) if error.is_damage() => files.damage.note(name, Part::File),
-                Err(error) => return Err(error.when("read", &self.folder.file(name))),
-            }
-        }
-        Ok(files)
+            has.from_ns < range.to_ns && has.to_ns.saturating_add(DAY_NS) > range.from_ns
+        };
+        Ok(Files {
+            store: self,
+            names: names.into_iter().filter(may_have).collect(),
+            open: RefCell::default(),
+            damage: Damage::default(),
+        })
     }
 
     /// Does something as the one who writes.
@@ -141,7 +138,9 @@ impl Sqlite {
 #[derive(Debug)]
 struct Files<'a> {
     store: &'a Sqlite,
-    open: Vec<(Name, Reading)>,
+    names: Vec<Name>,
+    /// The newest, which may be written to, stay open as they are at their first reading.
+    open: RefCell<HashMap<Name, Reading>>,
     damage: Damage,
 }
 
@@ -150,20 +149,41 @@ impl Files<'_> {
         &self,
         mut read: impl FnMut(&DayFile<'_>) -> Result<(), E>,
     ) -> Result<(), StoreError> {
-        for (name, reading) in &self.open {
+        let older = self.names.len().saturating_sub(MAX_READ);
+        for (index, &name) in self.names.iter().enumerate() {
+            let open = self.open.borrow_mut().remove(&name);
+            let Some(reading) = open.map_or_else(|| self.open(name), |open| Ok(Some(open)))? else {
+                continue;
+            };
             let file = DayFile {
-                name: *name,
-                reading,
+                name,
+                reading: &reading,
                 damage: &self.damage,
             };
             read(&file).map_err(|error| match error.into() {
                 ReadError::Sqlite(error) => {
-                    Opening::Sqlite(error).when("read", &self.store.folder.file(*name))
+                    Opening::Sqlite(error).when("read", &self.store.folder.file(name))
                 }
                 ReadError::Store(error) => error,
             })?;
+            if index >= older {
+                self.open.borrow_mut().insert(name, reading);
+            }
         }
         Ok(())
+    }
+
+    /// `None` where it is damaged, which is told, or gone.
+    fn open(&self, name: Name) -> Result<Option<Reading>, StoreError> {
+        let folder = &self.store.folder;
+        match file::open_to_read(folder, name) {
+            Ok(reading) => Ok(reading),
+            Err(error) if error.is_damage() => {
+                self.damage.note(name, Part::File);
+                Ok(None)
+            }
+            Err(error) => Err(error.when("read", &folder.file(name))),
+        }
     }
 }
 
@@ -181,8 +201,11 @@ fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Writer {
     /// Keeps a window in the newest file of its day; in a new one where that is damaged.
     fn append(&mut self, folder: &Folder, name: Name, window: &Profile) -> Result<(), StoreError> {
-        let of_day = folder.names()?.into_iter();
-        let newest = of_day.filter(|of| of.day == name.day).max();
+        let names = folder.names()?;
+        // What was removed by hand is not written to any more.
+        self.open.retain(|written| names.contains(&written.name));
+        let of_day = names.into_iter().filter(|of| of.day == name.day);
+        let newest = of_day.max();
         let mut name = newest.unwrap_or(name);
         loop {
             let path = folder.file(name);

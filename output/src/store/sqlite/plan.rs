@@ -121,10 +121,7 @@ impl Plan {
             for key in keys.windows(gap) {
                 let samples = key.range();
                 let is_whole = gap.from_ns <= samples.from_ns && samples.to_ns <= gap.to_ns;
-                match plan.windows.last() {
-                    Some((last, _)) if last.id == key.id => {}
-                    _ => plan.windows.push((*key, is_whole)),
-                }
+                plan.windows.push((*key, is_whole));
             }
         }
         // A window that begins before one gap and ends in the next comes with both.

@@ -18,8 +18,8 @@ use crate::store::{Range, Retention, StoreError};
 const LATE_NS: i64 = 60_000_000_000;
 /// Different samples of a roll-up at most: 100 MB of them. Where there are more, windows stay as they are.
 const MAX_SAMPLES: usize = 1 << 20;
-/// What is removed at a time from a file that alone is too large.
-const PART: i64 = 8;
+/// Of a file that alone is too large an eighth is removed at a time, until a further eighth is free.
+const PART: u64 = 8;
 
 /// A roll-up that is to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,16 +97,26 @@ impl Sqlite {
                     self.in_file(name, |db| remove_before(db, before_ns))?;
                 }
             }
-            while self.folder.bytes()? > retention.bytes {
-                let names = self.folder.names()?;
-                match names.as_slice() {
-                    [] => break,
-                    [only] if self.in_file(*only, shrink)?.unwrap_or(false) => {}
-                    [oldest, ..] => writer.remove(self, *oldest)?,
-                }
-            }
-            Ok(())
+            self.make_room(writer, retention.bytes)
         })
+    }
+
+    /// Removes the oldest files, and of the last its oldest windows.
+    fn make_room(&self, writer: &mut Writer, bytes: u64) -> Result<(), StoreError> {
+        for name in self.folder.names()? {
+            if self.folder.bytes()? <= bytes {
+                return Ok(());
+            }
+            let is_last = self.folder.names()?.len() == 1;
+            let is_smaller = match is_last {
+                true => self.in_file(name, |db| shrink(db, bytes / PART * (PART - 1)))?,
+                false => None,
+            };
+            if !is_smaller.unwrap_or(false) {
+                writer.remove(self, name)?;
+            }
+        }
+        Ok(())
     }
 
     /// Changes a file; `None` where it is damaged.
@@ -289,20 +299,37 @@ fn remove_before(db: &mut Connection, before_ns: i64) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Removes the oldest part of a file and gives its bytes back; false where there is no more than a window.
-fn shrink(db: &mut Connection) -> rusqlite::Result<bool> {
+/// Removes windows from the oldest on until no more than `bytes` are in use, and gives the rest back; false
+/// where a last window is still too much.
+fn shrink(db: &mut Connection, bytes: u64) -> rusqlite::Result<bool> {
+    while used_bytes(db)? > bytes {
+        if !remove_oldest(db)? {
+            return Ok(false);
+        }
+    }
+    // While somebody reads the log cannot be cut, which is then done by a later commit.
+    db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
+    Ok(true)
+}
+
+fn used_bytes(db: &Connection) -> rusqlite::Result<u64> {
+    let number = |name| db.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
+    Ok(u64::from(number("page_count")?) * u64::from(number("page_size")?))
+}
+
+/// False where there is no more than a window.
+fn remove_oldest(db: &mut Connection) -> rusqlite::Result<bool> {
     let sql = "SELECT min(from_ns), max(from_ns), min(to_ns) FROM windows";
-    let times = db.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    let (Some(oldest), Some(newest), Some(first_end)): (Option<i64>, Option<i64>, Option<i64>) =
-        times
-    else {
+    let times: (Option<i64>, Option<i64>, Option<i64>) =
+        db.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let (Some(oldest), Some(newest), Some(first_end)) = times else {
         return Ok(false);
     };
     if oldest == newest {
         return Ok(false);
     }
-    let before_ns = first_end.max(oldest.saturating_add((newest - oldest) / PART));
-    remove_before(db, before_ns)?;
-    db.execute_batch("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")?;
+    let part_ns = (newest - oldest) / PART.cast_signed();
+    remove_before(db, first_end.max(oldest.saturating_add(part_ns)))?;
+    db.execute_batch("PRAGMA incremental_vacuum")?;
     Ok(true)
 }
