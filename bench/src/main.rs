@@ -18,6 +18,7 @@ mod profilers;
 mod recording;
 mod report;
 mod scenario;
+mod soak;
 mod stats;
 mod store;
 mod symbols;
@@ -77,6 +78,12 @@ fn run(cli: &Cli) -> Result<()> {
             println!("\n{}", title(&scenario));
             report.differences = differences::measure(&scenario, &timesink, folder.path())?;
             print!("{}", differences::render(&report.differences));
+            continue;
+        }
+        if scenario.name == Name::Soak {
+            println!("\n{}", title(&scenario));
+            let show = |text: &str| println!("{text}");
+            report.soak = soak::measure(&scenario, &timesink, folder.path(), show)?;
             continue;
         }
         if scenario.name == Name::Store {

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::{differences, ping_pong::Trips, recording::Run, store, symbols, usage};
+use crate::{differences, ping_pong::Trips, recording::Run, soak, store, symbols, usage};
 
 /// Everything that one call measured, and where.
 #[derive(Debug, Serialize)]
@@ -23,6 +23,10 @@ pub(crate) struct Report {
     pub(crate) ping_pong: Trips,
     /// Of the scenario `symbols`, where it was measured.
     pub(crate) symbols: Vec<symbols::Measured>,
+    /// Of the scenario `store`, where it was measured.
+    pub(crate) store: Vec<store::Measured>,
+    /// Of the scenario `soak`, where it was measured: what the agent had in each minute.
+    pub(crate) soak: Vec<soak::Minute>,
     /// Of the scenario `diff`, where it was measured: what was found in each round.
     pub(crate) differences: Vec<differences::Round>,
 }
@@ -56,6 +60,7 @@ impl Report {
             ping_pong: Trips::new(),
             symbols: Vec::new(),
             store: Vec::new(),
+            soak: Vec::new(),
             differences: Vec::new(),
         })
     }

@@ -25,6 +25,10 @@ pub(crate) enum Name {
     PingPong,
     /// From the end of what was recorded to the picture: large libraries and much debug information
     Symbols,
+    /// A generated day of one busy core in the store: its size, and the time of questions
+    Store,
+    /// The agent for half an hour, among processes that come and go, libraries too, and busy threads
+    Soak,
     /// How often `timesink diff` finds one function that takes 10 % longer, and nothing else
     Diff,
 }
@@ -70,6 +74,7 @@ impl Scenario {
             Name::PingPong => (Load::Nothing, false, 0, 3),
             Name::Symbols => (Load::Nothing, false, 999, 0),
             Name::Store => (Load::Nothing, true, 0, 0),
+            Name::Soak => (Load::Nothing, true, 19, 1800),
             Name::Diff => (Load::Nothing, false, 19_999, 0),
         };
         let rounds = match name {
@@ -100,6 +105,7 @@ impl Scenario {
             Name::LargeTable => "large-table",
             Name::Symbols => "symbols",
             Name::Store => "store",
+            Name::Soak => "soak",
             Name::Diff => "diff",
         }
     }
@@ -125,6 +131,7 @@ impl Scenario {
             Name::PingPong => "two processes that hand a byte to and fro on one CPU",
             Name::Symbols => "from the end of a command to the picture of it",
             Name::Store => "a generated day of one busy core, kept and asked for",
+            Name::Soak => "the agent, as long as it takes to see that nothing grows",
             Name::Diff => "a program of eight functions, one of which takes 10 % longer",
         }
     }

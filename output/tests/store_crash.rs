@@ -1,5 +1,11 @@
 //! What was acknowledged outlives the process that wrote it.
 
+#![allow(clippy::unwrap_used, reason = "in a test a failure is the answer")]
+#![allow(
+    clippy::print_stdout,
+    reason = "a process that is killed tells what it kept"
+)]
+
 mod store;
 
 use std::io::{BufRead, BufReader};

@@ -176,10 +176,15 @@ fn all_windows_together_are_what_a_program_used() {
         from_ns: kept.oldest_ns.unwrap(),
         to_ns: kept.newest_ns.unwrap(),
     };
-    let timeline = store.timeline(&Query { range, ..query }, &timeline).unwrap();
+    let timeline = store
+        .timeline(&Query { range, ..query }, &timeline)
+        .unwrap();
     let covered: i64 = timeline.covered.iter().map(|part| part.len_ns()).sum();
     // The machine's clock may be slewed between two windows.
-    assert!(range.len_ns() - covered < 1_000_000, "{covered} of {range:?}");
+    assert!(
+        range.len_ns() - covered < 1_000_000,
+        "{covered} of {range:?}"
+    );
 }
 
 /// Where waits are recorded, each thread's time on a CPU and away from it is all of its time, though its
@@ -203,9 +208,15 @@ fn long_waits_are_in_every_window() {
     sleeper.wait().unwrap();
     assert!(run.status.success(), "{}", run.stderr);
     let pid = sleeper.id().to_string();
-    let profile = store(&folder).query(&of(Label::Pid, &pid)).unwrap().unwrap();
+    let profile = store(&folder)
+        .query(&of(Label::Pid, &pid))
+        .unwrap()
+        .unwrap();
     let away = i64::try_from(sum(&profile, "wall")).unwrap();
-    assert!((long..end - begin + SECOND_NS / 10).contains(&away), "{away} ns, {long} at least");
+    assert!(
+        (long..end - begin + SECOND_NS / 10).contains(&away),
+        "{away} ns, {long} at least"
+    );
 }
 
 /// A process is found by its control group, and the unit and container in it.
@@ -254,7 +265,9 @@ fn settings_are_read_again() {
     agent.running.wait_for("recording cpu-clock at 49 Hz");
     fs::write(settings.path(), "rat = 49\n").unwrap();
     agent.running.signal(libc::SIGHUP);
-    agent.running.wait_for("warning: failed to use the settings");
+    agent
+        .running
+        .wait_for("warning: failed to use the settings");
     agent.running.wait_for("the page is at http://");
     agent.running.wait_for("recording cpu-clock at 49 Hz");
     let (run, folder) = agent.end();
@@ -304,7 +317,14 @@ fn go_reads_the_time_that_follows() {
         busy.id()
     );
     let read = Command::new(tool("go"))
-        .args(["tool", "pprof", "-top", "-nodecount=3", "-symbolize=none", &url])
+        .args([
+            "tool",
+            "pprof",
+            "-top",
+            "-nodecount=3",
+            "-symbolize=none",
+            &url,
+        ])
         .output()
         .unwrap();
     busy.kill().unwrap();
@@ -313,7 +333,13 @@ fn go_reads_the_time_that_follows() {
     let (run, _folder) = agent.end();
     assert!(read.status.success(), "{text} {}", run.stderr);
     let row = text.lines().find(|line| line.ends_with(" work")).unwrap();
-    let seconds: f64 = row.split_whitespace().nth(3).unwrap().trim_end_matches('s').parse().unwrap();
+    let seconds: f64 = row
+        .split_whitespace()
+        .nth(3)
+        .unwrap()
+        .trim_end_matches('s')
+        .parse()
+        .unwrap();
     assert!((2.0..3.5).contains(&seconds), "{text}");
 }
 
@@ -332,8 +358,15 @@ fn a_budget_costs_samples_and_no_time() {
     assert!(agent.metric("timesink_budget_changes_total") >= 1.0);
     assert!(agent.metric("timesink_rate_hertz") < 999.0);
     let (run, folder) = agent.end();
-    assert!(run.stderr.contains("samples a second and CPU from here on"), "{}", run.stderr);
-    let profile = store(&folder).query(&of(Label::Process, "busy")).unwrap().unwrap();
+    assert!(
+        run.stderr.contains("samples a second and CPU from here on"),
+        "{}",
+        run.stderr
+    );
+    let profile = store(&folder)
+        .query(&of(Label::Process, "busy"))
+        .unwrap()
+        .unwrap();
     let kept = sum(&profile, "cpu");
     assert!(kept.abs_diff(used) * 10 < used, "{kept} of {used} ns");
 }

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "in a test a failure is the answer")]
 
 use std::{
-    fs,
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
 };
