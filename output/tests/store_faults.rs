@@ -1,6 +1,8 @@
 //! What a store does when something is wrong: damage, a full or read-only disk, a second writer, files of
 //! another version.
 
+#![allow(clippy::unwrap_used, reason = "in a test a failure is the answer")]
+
 mod store;
 
 use std::fs;

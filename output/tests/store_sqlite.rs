@@ -1,5 +1,7 @@
 //! The store in a folder: right answers before and after roll-ups, one writer, what is kept.
 
+#![allow(clippy::unwrap_used, reason = "in a test a failure is the answer")]
+
 mod store;
 
 use std::path::Path;
