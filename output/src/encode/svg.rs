@@ -2,8 +2,10 @@
 //!
 //! It shows the stacks of the [folded](super::folded) format, with kernel functions in orange, inlined
 //! ones in aqua, C++ and Rust in yellow and the rest in red and green.
-//! What was recorded, and what was lost, stands below the title.
+//! What was recorded, and what was lost, stands below the title. Frames of less than about half a pixel
+//! are left out and count for their callers; folded stacks have them.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use inferno::flamegraph::color::{MultiPalette, Palette};
@@ -17,6 +19,11 @@ use crate::profile::{Profile, Unit};
 
 /// Characters of a command in the line below the title, which has room for about 160.
 const COMMAND_CHARS: usize = 60;
+
+/// The least width of a frame, in percent of the picture: half of one of 1,200 pixels. Of a compiler's
+/// stacks, which are deep and nearly all different, six frames in seven are narrower, and a browser
+/// would have to hold them all.
+const LEAST_PERCENT: f64 = 0.04;
 
 /// About what a picture has beside its frames, and for a frame: room that is there from the beginning
 /// need not be copied into.
@@ -54,15 +61,18 @@ fn draw(profile: &Profile, tree: &Tree, total: u64) -> Result<Vec<u8>, EncodeErr
     // The stacks are in the order that merges all equal frames, and only a flame chart takes lines
     // as they come. It turns them round to do so.
     options.flame_chart = true;
-    // What is too narrow to be drawn, by the percentage that is the default, need not be put into
-    // words and read again.
+    options.min_width = LEAST_PERCENT;
+    // What is too narrow to be drawn need not be put into words and read again.
     let least = (options.min_width / 100.0 * total as f64).ceil() as u64;
-    let mut lines: Vec<String> = Vec::new();
-    tree.lines(least, |text, value| lines.push(format!("{text} {value}")));
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    tree.lines(least, |stack, value| {
+        let _ = writeln!(text, "{stack} {value}");
+    });
 
     let frames = tree.wider_than(least);
     let mut svg = Vec::with_capacity(BASE_BYTES + frames * FRAME_BYTES);
-    let lines = lines.iter().rev().map(String::as_str);
+    let lines = text.lines().rev();
     flamegraph::from_lines(&mut options, lines, &mut svg)
         .map_err(|source| EncodeError::Draw { source })?;
     Ok(svg)
@@ -142,6 +152,36 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::{Labels, Meta, SampleType};
+
+    /// A frame of half a pixel is drawn, and one of less counts for its caller.
+    #[test]
+    fn what_is_too_narrow_is_left_out() {
+        let types = vec![SampleType::new("samples", Unit::Count)];
+        let mut profile = Profile::new(Meta::default(), types);
+        let process = profile.intern_string("p");
+        let labels = Labels {
+            pid: 1,
+            tid: 1,
+            process,
+            thread: process,
+            cgroup: None,
+            slice: None,
+            wait: None,
+        };
+        for (leaf, value) in [("wide", 9_993), ("just", 4), ("narrow", 3)] {
+            let frames = ["main", leaf].map(|name| profile.synthetic(name));
+            let stack = profile.intern_frames(&frames).unwrap();
+            profile.add(stack, labels, &[value]);
+        }
+        let mut svg = Vec::new();
+        Svg.encode(&profile, &mut svg).unwrap();
+        let svg = String::from_utf8(svg).unwrap();
+        for title in ["main (10,000 samples", "wide (9,993", "just (4"] {
+            assert!(svg.contains(&format!("<title>{title}")), "{title}");
+        }
+        assert!(!svg.contains("narrow"));
+    }
 
     #[test]
     fn times_have_a_readable_unit() {
