@@ -28,6 +28,10 @@ pub const MAX_CHARS: usize = 1024;
 /// Joiners (U+200C, U+200D) and variation selectors stay, since emoji and names in Persian or Hindi need
 /// them. Letters that look like others stay too: which of two scripts a name is in is not known here.
 pub fn clean(name: &str) -> Cow<'_, str> {
+    // Nearly all names are such, and bytes are looked at faster than characters.
+    if name.len() <= MAX_CHARS && name.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Cow::Borrowed(name);
+    }
     let short = shorten(name, MAX_CHARS);
     if short.contains(is_unsafe) {
         Cow::Owned(short.replace(is_unsafe, "\u{FFFD}"))

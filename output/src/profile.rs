@@ -119,6 +119,10 @@ impl Profile {
 
     /// The handle of `text`, [cleaned](crate::clean()).
     pub fn intern_string(&mut self, text: &str) -> StringId {
+        // What is here was cleaned, and cleaning it again would change nothing.
+        if let Some(id) = self.strings.find(text) {
+            return id;
+        }
         let text = clean(text);
         match self.strings.find(text.as_ref()) {
             Some(id) => id,

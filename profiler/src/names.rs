@@ -10,6 +10,7 @@ use abi::{
     records::{UserFrame, file},
     samples::{SampleKey, StackHash},
 };
+use foldhash::fast::RandomState;
 use output::{Frame, FrameId, FrameKind, Function, Line, Mapping, MappingId, MappingKind, Profile};
 use symbolizer::{Detail, Symbol};
 
@@ -25,6 +26,7 @@ use crate::{
     worker::{Lost, Workers},
 };
 use cache::Cache;
+pub use cache::Storing;
 pub use nameless::Nameless;
 use read::Read;
 pub use remembered::Remembered;
@@ -115,10 +117,12 @@ pub struct Reading {
 /// Every place that the collected stacks refer to.
 #[derive(Debug, Default)]
 pub struct Names {
-    user: HashMap<(u32, u64), Named>,
-    kernel: HashMap<u64, Named>,
+    user: HashMap<(u32, u64), Named, RandomState>,
+    kernel: HashMap<u64, Named, RandomState>,
     /// How they were found.
     pub reading: Reading,
+    /// Those that are being written into the cache.
+    pub storing: Option<Storing>,
     /// What the user is told of files that were found on the way, a sentence each.
     pub words: Vec<String>,
     jit: JitPlaces<Named>,
@@ -143,6 +147,7 @@ impl Names {
             looked_up,
             lost: means.workers.what_was_lost(),
         };
+        names.storing = Some(cache.store_beside());
         names.words.extend(means.finder.complaints());
         names.words = told(std::mem::take(&mut names.words));
         names.look_up_kernel(collected, profile);

@@ -6,7 +6,7 @@ use output::{FrameId, Labels, Profile, StringId};
 use crate::{
     collected::Collected,
     columns::Columns,
-    names::{Means, Names, Reading, Whose, comm},
+    names::{Means, Names, Reading, Storing, Whose, comm},
     stacks::{Findings, Halves, Stacks},
     unresolved::Unresolved,
     waiting::{self, Rules, Waiting},
@@ -25,6 +25,8 @@ pub struct Resolved<'a> {
     pub waiting: Waiting<'a>,
     /// What the user is told of files that were found on the way, a sentence each.
     pub words: Vec<String>,
+    /// Names that are being written into the cache.
+    pub storing: Option<Storing>,
 }
 
 /// Adds every count and every wait to a profile, with names.
@@ -37,6 +39,7 @@ pub fn resolve<'a>(
 ) -> Resolved<'a> {
     let mut names = Names::look_up(collected, profile, means);
     let words = std::mem::take(&mut names.words);
+    let storing = names.storing.take();
     let mut stacks = Stacks::new(collected, names, profile);
     let root = columns.is_wall().then(|| profile.synthetic("[on-CPU]"));
     add_samples(&mut stacks, profile, columns, root);
@@ -57,6 +60,7 @@ pub fn resolve<'a>(
         findings: stacks.findings,
         waiting,
         words,
+        storing,
     }
 }
 

@@ -266,6 +266,9 @@ impl Session {
     /// # Errors
     /// Where the kernel does not tell.
     pub(crate) fn end(mut self, stopped: Stopped) -> Result<Recorded> {
+        // They start while the kernel is waited for.
+        let readers = Arc::clone(&self.workers);
+        std::thread::spawn(move || readers.prepare(readers.readers()));
         self.take_all()?;
         // No table is of use any more, and names are.
         self.collected.files.take_last_copies();

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use abi::{reasons::StackEnd, records::UserFrame, samples::StackHash};
+use foldhash::fast::RandomState;
 use output::{FrameId, MappingId, MappingKind, Profile};
 
 use crate::{
@@ -25,7 +26,7 @@ pub struct Findings {
     /// Of those, the ones without a name.
     pub nameless: BTreeMap<Nameless, u64>,
     /// Which those are.
-    pub nameless_frames: HashMap<FrameId, Nameless>,
+    pub nameless_frames: HashMap<FrameId, Nameless, RandomState>,
 }
 
 /// A pair of stacks, and what was taken with them.

@@ -10,6 +10,7 @@ use std::{
     fmt::Write,
 };
 
+use foldhash::fast::RandomState;
 use output::{FrameId, FrameKind, MappingId, MappingKind, Profile, Sample, StringId, shorten};
 
 use crate::names::Nameless;
@@ -73,7 +74,7 @@ struct Key {
 /// What goes through the samples.
 struct Counting<'a> {
     profile: &'a Profile,
-    nameless: &'a HashMap<FrameId, Nameless>,
+    nameless: &'a HashMap<FrameId, Nameless, RandomState>,
     total: u64,
     unresolved: u64,
     places: BTreeMap<Key, Weight>,
@@ -120,7 +121,7 @@ impl Unresolved {
     #[must_use]
     pub fn of(
         profile: &mut Profile,
-        nameless: &HashMap<FrameId, Nameless>,
+        nameless: &HashMap<FrameId, Nameless, RandomState>,
         asked_servers: bool,
     ) -> Self {
         // Beyond it are the frames of another thread.

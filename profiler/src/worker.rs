@@ -280,10 +280,10 @@ impl Workers {
         self.idle().truncate(1);
     }
 
-    /// Has a reader ready.
-    pub fn prepare(&self) {
+    /// Has so many readers ready, as far as there may be so many.
+    pub fn prepare(&self, count: usize) {
         let mut idle = self.idle();
-        if idle.is_empty() {
+        for _ in idle.len()..count.min(self.limits.readers) {
             // Where none can be started, who asks is told.
             idle.extend(Child::start(&self.program, self.limits.memory_bytes).ok());
         }

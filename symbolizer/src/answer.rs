@@ -1,5 +1,6 @@
 //! From what blazesym returns to what this crate answers.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -22,7 +23,7 @@ pub(crate) fn ask(symbolizer: &Symbolizer, source: &Source, input: Input<&[u64]>
     // call, so that nothing sees what a panic left half done.
     let result = catch_unwind(AssertUnwindSafe(|| symbolizer.symbolize(source, input)));
     match result {
-        Ok(Ok(symbolized)) => symbolized.into_iter().map(answer).collect(),
+        Ok(Ok(symbolized)) => answers(symbolized),
         Ok(Err(error)) => vec![(Err(batch_miss(error.kind())), None); count],
         Err(_panic) => vec![(Err(Miss::ParserPanicked), None); count],
     }
@@ -44,7 +45,15 @@ pub(crate) fn each_once<T: Clone>(
         .collect()
 }
 
-fn answer(symbolized: Symbolized<'_>) -> Extended {
+/// The answers for numbers in ascending order. Those of one function stand together, and its name, which
+/// takes longer to put into words than to find, is put into words once.
+fn answers(symbolized: Vec<Symbolized<'_>>) -> Vec<Extended> {
+    let mut last: Option<(Cow<'_, str>, Function)> = None;
+    let answer = |symbolized| answer(symbolized, &mut last);
+    symbolized.into_iter().map(answer).collect()
+}
+
+fn answer<'s>(symbolized: Symbolized<'s>, last: &mut Option<(Cow<'s, str>, Function)>) -> Extended {
     match symbolized {
         Symbolized::Sym(sym) if sym.name.is_empty() => (Err(Miss::NotCovered), None),
         Symbolized::Sym(sym) => {
@@ -52,7 +61,12 @@ fn answer(symbolized: Symbolized<'_>) -> Extended {
             let size = sym.size.filter(|&size| size > 0);
             let size = size.and_then(|size| u64::try_from(size).ok());
             let end = size.and_then(|size| sym.addr.checked_add(size));
-            let functions = vec![Function::new(&sym.name, None)];
+            let function = match last {
+                Some((name, function)) if *name == sym.name => function.clone(),
+                _ => Function::new(&sym.name, None),
+            };
+            *last = Some((sym.name, function.clone()));
+            let functions = vec![function];
             (Ok(Symbol { functions }), end.map(|end| sym.addr..end))
         }
         Symbolized::Unknown(reason) => (Err(miss(reason)), None),

@@ -9,8 +9,10 @@
 use std::collections::HashMap;
 use std::io::Write;
 
+use foldhash::fast::RandomState;
+
 use super::{Encode, EncodeError, Format};
-use crate::profile::{Frame, FrameKind, Handle, Profile, Sample, StackId};
+use crate::profile::{Frame, FrameKind, Handle, Profile, Sample, StackId, StringId};
 
 /// The name of what has none.
 pub(crate) const UNKNOWN: &str = "[unknown]";
@@ -54,9 +56,9 @@ struct Node {
 impl Tree {
     pub(crate) fn new(profile: &Profile) -> Self {
         let mut growing = Growing::default();
-        let frames = profile.frames().map(|(_, frame)| text(profile, frame));
+        let frames = profile.frames();
         let frames: Vec<Vec<usize>> = frames
-            .map(|texts| texts.into_iter().map(|text| growing.text(text)).collect())
+            .map(|(_, frame)| growing.texts(profile, frame))
             .collect();
         for sample in profile.samples() {
             let value = profile.folded_value(&sample);
@@ -120,11 +122,13 @@ impl Tree {
 #[derive(Debug, Default)]
 struct Growing {
     tree: Tree,
-    numbers: HashMap<String, usize>,
+    numbers: HashMap<String, usize, RandomState>,
+    /// Texts by name and mark: most frames are others of the same functions.
+    marked: HashMap<(StringId, &'static str), usize, RandomState>,
     /// Nodes by caller, if there is one, and text.
-    places: HashMap<(Option<usize>, usize), usize>,
+    places: HashMap<(Option<usize>, usize), usize, RandomState>,
     /// Nodes of stacks, which share their callers, by the node of the process or thread.
-    known: HashMap<(usize, StackId), usize>,
+    known: HashMap<(usize, StackId), usize, RandomState>,
 }
 
 impl Growing {
@@ -134,6 +138,33 @@ impl Growing {
             self.tree.texts.push(text.clone());
             next
         })
+    }
+
+    /// The functions of a frame, outermost first.
+    fn texts(&mut self, profile: &Profile, frame: &Frame) -> Vec<usize> {
+        let kernel = match frame.kind {
+            FrameKind::Kernel => "_[k]",
+            _ => "",
+        };
+        let Some(outermost) = frame.lines.len().checked_sub(1) else {
+            return vec![self.text(name(&unnamed(profile, frame)) + kernel)];
+        };
+        let lines = frame.lines.iter().enumerate().rev();
+        let texts = lines.map(|(depth, line)| {
+            let function = profile.function(line.function);
+            let mark = if depth < outermost { "_[i]" } else { kernel };
+            self.marked(profile, function.name, mark)
+        });
+        texts.collect()
+    }
+
+    fn marked(&mut self, profile: &Profile, text: StringId, mark: &'static str) -> usize {
+        if let Some(&known) = self.marked.get(&(text, mark)) {
+            return known;
+        }
+        let number = self.text(name(profile.text(text)) + mark);
+        self.marked.insert((text, mark), number);
+        number
     }
 
     /// The node of the process that was sampled, or of the thread.
@@ -215,25 +246,6 @@ impl Growing {
 fn sorted(mut nodes: Vec<usize>, tree: &Tree) -> Vec<usize> {
     nodes.sort_unstable_by_key(|&node| tree.texts[tree.nodes[node].text].as_str());
     nodes
-}
-
-/// The functions of a frame, outermost first.
-fn text(profile: &Profile, frame: &Frame) -> Vec<String> {
-    let kernel = if frame.kind == FrameKind::Kernel {
-        "_[k]"
-    } else {
-        ""
-    };
-    if frame.lines.is_empty() {
-        return vec![name(&unnamed(profile, frame)) + kernel];
-    }
-    let outermost = frame.lines.len() - 1;
-    let names = frame.lines.iter().enumerate().rev().map(|(depth, line)| {
-        let function = profile.function(line.function);
-        let mark = if depth < outermost { "_[i]" } else { kernel };
-        name(profile.text(function.name)) + mark
-    });
-    names.collect()
 }
 
 /// `[libc.so.6]`, without the address, so that stacks through one file stay together.

@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
 /// The number of a value in its table.
@@ -53,14 +54,14 @@ handles! {
 #[derive(Clone, Debug)]
 pub(crate) struct Table<H, T> {
     items: Vec<T>,
-    handles: HashMap<T, H>,
+    handles: HashMap<T, H, RandomState>,
 }
 
 impl<H, T> Default for Table<H, T> {
     fn default() -> Self {
         Self {
             items: Vec::new(),
-            handles: HashMap::new(),
+            handles: HashMap::default(),
         }
     }
 }

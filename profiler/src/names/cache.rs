@@ -13,7 +13,11 @@ use std::{
     fs::File,
     ops::Range,
     os::unix::fs::MetadataExt,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
 };
 
 use symbolizer::{Detail, Miss, Names, Symbol};
@@ -40,6 +44,8 @@ pub(super) type Located = (Answer, Option<Range<u64>>);
 pub(super) struct Cache {
     folder: Folder,
     counts: Counts,
+    /// What was looked up and is not written yet.
+    unwritten: Mutex<Vec<(Key, Places)>>,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +67,7 @@ impl Cache {
         Self {
             folder,
             counts: Counts::default(),
+            unwritten: Mutex::default(),
         }
     }
 
@@ -103,9 +110,6 @@ impl Cache {
                     },
                 );
             }
-            if let Some(key) = key {
-                self.store(key, &stored);
-            }
         }
         let located = |&offset: &u64| {
             let wanted = wanted(offset);
@@ -121,7 +125,30 @@ impl Cache {
                 )
             })
         };
-        offsets.iter().map(located).collect()
+        let located = offsets.iter().map(located).collect();
+        if let Some(key) = key
+            && !unknown.is_empty()
+        {
+            self.unwritten().push((key.clone(), stored));
+        }
+        located
+    }
+
+    /// Writes what was looked up beside all else: who waits for names does not wait for this.
+    pub(super) fn store_beside(self) -> Storing {
+        Storing(Some(thread::spawn(move || self.store())))
+    }
+
+    fn store(&self) {
+        for (key, known) in std::mem::take(&mut *self.unwritten()) {
+            self.store_one(&key, &known);
+        }
+    }
+
+    fn unwritten(&self) -> MutexGuard<'_, Vec<(Key, Places)>> {
+        self.unwritten
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn load(&self, key: &Key) -> Option<Places> {
@@ -131,10 +158,23 @@ impl Cache {
     }
 
     /// Without a cache, the next recording looks the names up again.
-    fn store(&self, key: &Key, known: &Places) {
+    fn store_one(&self, key: &Key, known: &Places) {
         let stored = Stored::of(key, known);
         if let Ok(bytes) = postcard::to_stdvec(&stored) {
             let _unstored = self.folder.store(&key.name, &seal(VERSION, bytes));
+        }
+    }
+}
+
+/// Names on their way to the disk; when it is dropped they are there.
+#[derive(Debug)]
+pub struct Storing(Option<JoinHandle<()>>);
+
+impl Drop for Storing {
+    fn drop(&mut self) {
+        if let Some(writing) = self.0.take() {
+            // Without a cache, the next recording looks the names up again.
+            let _unstored = writing.join();
         }
     }
 }

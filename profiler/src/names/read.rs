@@ -10,6 +10,7 @@ use std::{
 };
 
 use abi::{records::file, samples::StackHash};
+use foldhash::fast::RandomState;
 use symbolizer::{Detail, Names, Sources, SplitUnit};
 
 use super::{
@@ -246,14 +247,18 @@ fn split_units(
 /// The distinct offsets of each file, those of the most first.
 fn asked_of(collected: &Collected) -> Vec<Asked> {
     let shares = shares(collected);
-    let mut files: HashMap<u32, BTreeMap<u64, f64>> = HashMap::new();
+    let mut places: HashMap<(u32, u64), f64, RandomState> = HashMap::default();
     for (hash, stack) in &collected.user {
         // What no sample and no wait has is the stack of a waker.
         let share = shares.get(hash).copied().unwrap_or(1.0);
         for frame in &stack.frames {
-            let offsets = files.entry(frame.file).or_default();
-            *offsets.entry(frame.lookup_offset()).or_default() += share;
+            let place = (frame.file, frame.lookup_offset());
+            *places.entry(place).or_default() += share;
         }
+    }
+    let mut files: HashMap<u32, BTreeMap<u64, f64>> = HashMap::new();
+    for ((file, offset), share) in places {
+        files.entry(file).or_default().insert(offset, share);
     }
     let asked = files.into_iter().map(|(number, offsets)| Asked {
         number,

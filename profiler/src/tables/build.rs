@@ -106,7 +106,7 @@ impl Builder {
         thread::spawn(move || {
             while let Some(file) = waiting.blocking_recv() {
                 let found = build(file, &budget, &workers, &unstored);
-                workers.prepare();
+                workers.prepare(1);
                 if built.send(found).is_err() {
                     return;
                 }

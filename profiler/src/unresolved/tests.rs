@@ -4,7 +4,7 @@ use super::*;
 
 struct Scene {
     profile: Profile,
-    nameless: HashMap<FrameId, Nameless>,
+    nameless: HashMap<FrameId, Nameless, RandomState>,
 }
 
 impl Scene {
@@ -12,7 +12,7 @@ impl Scene {
         let types = vec![SampleType::new("samples", Unit::Count)];
         Self {
             profile: Profile::new(Meta::default(), types),
-            nameless: HashMap::new(),
+            nameless: HashMap::default(),
         }
     }
 

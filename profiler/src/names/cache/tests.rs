@@ -50,6 +50,7 @@ fn ask_at(offset: u64, cache: &Cache, key: &Key, wanted: Detail, answer: Answer)
         lacking: Vec::new(),
     };
     let mut found = cache.names(Some(key), &[offset], |_| wanted, |_| (names, ALL));
+    cache.store();
     let (answer, function) = found.remove(0);
     assert_eq!(function, Some(4..8));
     answer
