@@ -3,7 +3,7 @@
 mod window;
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::Arc,
     time::SystemTime,
 };
@@ -102,6 +102,8 @@ pub struct Collected {
     pub slices: Option<Slices>,
     /// The paths of control groups.
     pub cgroups: Cgroups,
+    /// Processes that are shown without their number: [`window`](Self::window) tells which.
+    pub crowd: HashSet<u32>,
     /// The maps of JITs.
     pub jit: JitMaps,
     bounds: Bounds,
@@ -132,6 +134,7 @@ impl Collected {
             moments: Moments::since(0),
             slices: None,
             cgroups: Cgroups::of_machine(),
+            crowd: HashSet::new(),
             jit: JitMaps::since(SystemTime::UNIX_EPOCH),
             bounds,
             stack_bytes: 0,
@@ -268,6 +271,15 @@ impl Collected {
             .end_ns(key.moment)?
             .saturating_sub(slices.began_ns);
         u32::try_from(since_ns / slices.slice_ns).ok()
+    }
+
+    /// The numbers of a process and a thread as shown.
+    #[must_use]
+    pub fn shown(&self, pid: u32, tid: u32) -> (u32, u32) {
+        match self.crowd.contains(&pid) {
+            true => (0, 0),
+            false => (pid, tid),
+        }
     }
 
     /// How full the fullest of what is kept from window to window is, from 0 to 1.

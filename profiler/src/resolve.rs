@@ -81,9 +81,10 @@ fn add_samples(
         };
         let mut frames = Vec::from_iter(root);
         stacks.push(profile, halves, &mut frames);
+        let (pid, tid) = collected.shown(key.pid, key.tid);
         let labels = Labels {
-            pid: key.pid,
-            tid: key.tid,
+            pid,
+            tid,
             process: profile.intern_string(&comm(&key.process)),
             thread: profile.intern_string(&comm(&key.thread)),
             cgroup: cgroup(profile, collected, key.cgroup),

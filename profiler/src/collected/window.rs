@@ -2,10 +2,14 @@
 //!
 //! Stacks and files stay where they are, since the kernel programs tell of each but once; the window
 //! has copies, so that names can be found while the next one is being collected.
+//!
+//! Where processes of one name come and go by the dozen, those that have gone are shown as one, without
+//! their numbers: nobody asks for one of them, and each would be a series of its own in the store.
 
 use std::{
     collections::{HashMap, HashSet},
     mem::take,
+    path::Path,
 };
 
 use abi::{samples::StackHash, waits::flags};
@@ -32,6 +36,7 @@ impl Collected {
         window.sideband_lost = take(&mut self.sideband_lost);
         window.files_from(self);
         window.count_each_wait_once();
+        window.crowd = window.find_crowd();
         window
     }
 
@@ -70,6 +75,26 @@ impl Collected {
                 count.times = 0;
             }
         }
+    }
+}
+
+/// How many processes of one name may come and go in a window and be shown each by itself.
+const MAX_GONE: usize = 8;
+
+impl Collected {
+    fn find_crowd(&self) -> HashSet<u32> {
+        let samples = self.counts.keys().map(|key| (key.process, key.pid));
+        let waits = self.waits.keys().map(|key| (key.process, key.pid));
+        let mut by_name: HashMap<_, HashSet<u32>> = HashMap::new();
+        for (name, pid) in samples.chain(waits) {
+            by_name.entry(name).or_default().insert(pid);
+        }
+        let is_gone = |pid: &u32| !Path::new("/proc").join(pid.to_string()).exists();
+        let many = by_name.into_values().filter(|pids| pids.len() > MAX_GONE);
+        let gone = many.map(|pids| pids.into_iter().filter(is_gone).collect::<Vec<_>>());
+        gone.filter(|gone| gone.len() > MAX_GONE)
+            .flatten()
+            .collect()
     }
 }
 

@@ -147,9 +147,10 @@ impl Adder<'_, '_, '_> {
         frames.extend(inner);
         frames.push(profile.synthetic(&format!("[{cause}]")));
         frames.extend(waker.iter().flat_map(|waker| &waker.frames));
+        let (pid, tid) = self.stacks.collected.shown(wait.key.pid, wait.key.tid);
         let labels = Labels {
-            pid: wait.key.pid,
-            tid: wait.key.tid,
+            pid,
+            tid,
             process: profile.intern_string(&comm(&wait.key.process)),
             thread: profile.intern_string(&comm(&wait.key.thread)),
             cgroup: cgroup(profile, self.stacks.collected, wait.key.cgroup),
