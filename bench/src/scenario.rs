@@ -27,6 +27,8 @@ pub(crate) enum Name {
     Symbols,
     /// How often `timesink diff` finds one function that takes 10 % longer, and nothing else
     Diff,
+    /// A day of a generated machine in the store, and questions to it
+    Store,
 }
 
 /// What keeps the machine busy.
