@@ -2,9 +2,9 @@
 //!
 //! Thirty processes have shares of the time that fall as 1/(n + 1). Each has a call tree of its own: a stack
 //! leaves an earlier one of the process at a random frame and goes on to a depth of 20 to 60. Processes
-//! have from 20 to 600 stacks, 3,000 in all, with shares that fall the same way, so that most of a window's
-//! stacks were in the one before it. One sample in a hundred has a stack that was never there, and one in
-//! fifty belongs to a process that lives for that sample only.
+//! have from 38 to 600 stacks, 3,600 in all, with shares that fall the same way, so that a third of a
+//! window's stacks, and more of its samples, were in the one before it. One sample in a hundred has a stack
+//! that was never there, and one in fifty belongs to a process that lives for that sample only.
 
 use output::{
     Frame, FrameKind, Function, Labels, Line, Mapping, MappingKind, Meta, Period, Profile, RowKind,
@@ -245,7 +245,7 @@ impl Random {
 mod tests {
     use super::*;
 
-    /// A window has all its samples, in stacks of 20 to 60 frames, most of which the next has too.
+    /// A window has all its samples, in stacks of 20 to 60 frames, many of which the next has too.
     #[test]
     fn windows_are_as_described() {
         let mut machine = Machine::new(1);
@@ -264,6 +264,6 @@ mod tests {
         let [first, second] = [stacks(&first), stacks(&second)];
         assert!(first.iter().all(|stack| (20..=60).contains(&stack.len())));
         let common = first.intersection(&second).count();
-        assert!(common * 2 > first.len(), "{common} of {}", first.len());
+        assert!(common * 4 > first.len(), "{common} of {}", first.len());
     }
 }

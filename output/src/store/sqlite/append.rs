@@ -291,28 +291,15 @@ impl Append<'_> {
         Ok(number)
     }
 
-    /// From the caller that is known already, or the root, to the top.
     fn stack(&mut self, id: StackId) -> rusqlite::Result<u32> {
-        let mut missing = Vec::new();
-        let mut next = Some(id);
-        let mut parent = 0;
-        while let Some(id) = next {
-            if let Some(&known) = self.stacks.get(&id) {
-                parent = known;
-                break;
-            }
-            missing.push(id);
-            next = self.window.stack(id).parent;
+        if let Some(&known) = self.stacks.get(&id) {
+            return Ok(known);
         }
-        for id in missing.into_iter().rev() {
-            let frame = self.frame(self.window.stack(id).frame)?;
-            parent = self
-                .memory
-                .stacks
-                .intern(self.db, StackRow { parent, frame })?;
-            self.stacks.insert(id, parent);
-        }
-        Ok(parent)
+        let frames = self.window.root_first(id).map(|id| self.frame(id));
+        let frames = frames.collect::<rusqlite::Result<_>>()?;
+        let number = self.memory.stacks.intern(self.db, StackRow { frames })?;
+        self.stacks.insert(id, number);
+        Ok(number)
     }
 }
 
@@ -331,8 +318,7 @@ pub(super) fn insert_block(
     place: Place,
     block: &Block,
 ) -> Result<(), AppendError> {
-    let totals = Totals::of(block).encode();
-    let totals = totals.map_err(|error| AppendError::Encode(std::io::Error::other(error)))?;
+    let totals = Totals::of(block).encode().map_err(AppendError::Encode)?;
     let samples = block.encode().map_err(AppendError::Encode)?;
     let crc = block_checksum(place, &totals, &samples);
     let Place {

@@ -53,11 +53,17 @@ pub(super) struct Block {
 }
 
 /// A block as it is written: column by column, because equal things side by side compress.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Columns {
     types: Vec<u32>,
-    whos: Vec<Who>,
-    /// How many stacks each of `whos` has.
+    /// The labels, in order, each less what it is before: of the series, the process, the name of the
+    /// thread; of the thread id less that of the process.
+    series: Vec<i32>,
+    pids: Vec<i32>,
+    tids: Vec<i32>,
+    threads: Vec<i32>,
+    waits: Vec<Option<Wait>>,
+    /// How many stacks each of these has.
     stacks_of: Vec<u32>,
     /// What to add to the stack before it, the first of each to 0.
     stacks: Vec<u32>,
@@ -70,23 +76,32 @@ struct Columns {
 }
 
 impl Block {
-    /// The bytes: zstd of postcard of the columns. Points are sorted first.
+    /// The bytes: zstd of postcard of the columns. Labels and points are sorted first.
     pub(super) fn encode(&self) -> std::io::Result<Vec<u8>> {
-        let mut order: Vec<usize> = (0..self.points.len()).collect();
-        order.sort_unstable_by_key(|&index| self.points[index]);
+        let mut whos: Vec<(Who, usize)> = self.whos.iter().copied().zip(0..).collect();
+        whos.sort_unstable();
+        let mut place_of = vec![0; whos.len()];
+        for (place, &(_, index)) in (0..).zip(&whos) {
+            place_of[index] = place;
+        }
+        let placed = |&point: &Point| Point {
+            who: place_of[point.who as usize],
+            ..point
+        };
+        let points: Vec<Point> = self.points.iter().map(placed).collect();
+        let mut order: Vec<usize> = (0..points.len()).collect();
+        order.sort_unstable_by_key(|&index| points[index]);
         let mut columns = Columns {
             types: self.types.clone(),
-            whos: self.whos.clone(),
-            stacks_of: vec![0; self.whos.len()],
-            stacks: Vec::new(),
-            points_of: Vec::new(),
+            stacks_of: vec![0; whos.len()],
             slices: Vec::with_capacity(order.len()),
             values: self.value_columns(&order),
+            ..Columns::default()
         };
+        columns.push_whos(whos.iter().map(|(who, _)| who));
         let mut before: Option<Point> = None;
         for &index in &order {
-            let point = self.points[index];
-            before = Some(columns.push(point, before));
+            before = Some(columns.push(points[index], before));
         }
         let bytes = postcard::to_stdvec(&columns).map_err(std::io::Error::other)?;
         if bytes.len() > MAX_BYTES {
@@ -116,16 +131,48 @@ impl Block {
 
     /// The block that `bytes` are; `None` when they are none.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let size = zstd::zstd_safe::get_frame_content_size(bytes).ok()??;
-        let size = usize::try_from(size)
-            .ok()
-            .filter(|&size| size <= MAX_BYTES)?;
-        let bytes = zstd::bulk::decompress(bytes, size).ok()?;
+        let bytes = decompressed(bytes)?;
         postcard::from_bytes::<Columns>(&bytes).ok()?.block()
     }
 }
 
 impl Columns {
+    fn push_whos<'a>(&mut self, whos: impl Iterator<Item = &'a Who>) {
+        let less = |of: u32, before: u32| of.wrapping_sub(before).cast_signed();
+        let mut before = (0, 0, 0);
+        for who in whos {
+            let (series, pid, thread) = before;
+            self.series.push(less(who.series, series));
+            self.pids.push(less(who.pid, pid));
+            self.tids.push(less(who.tid, who.pid));
+            self.threads.push(less(who.thread, thread));
+            self.waits.push(who.wait);
+            before = (who.series, who.pid, who.thread);
+        }
+    }
+
+    fn whos(&self) -> Option<Vec<Who>> {
+        let count = self.stacks_of.len();
+        let lengths = [&self.series, &self.pids, &self.tids, &self.threads].map(Vec::len);
+        if lengths != [count; 4] || self.waits.len() != count {
+            return None;
+        }
+        let (mut series, mut pid, mut thread) = (0_u32, 0_u32, 0_u32);
+        let whos = (0..count).map(|index| {
+            series = series.wrapping_add_signed(self.series[index]);
+            pid = pid.wrapping_add_signed(self.pids[index]);
+            thread = thread.wrapping_add_signed(self.threads[index]);
+            Who {
+                series,
+                pid,
+                tid: pid.wrapping_add_signed(self.tids[index]),
+                thread,
+                wait: self.waits[index],
+            }
+        });
+        Some(whos.collect())
+    }
+
     /// Adds what differs from the point before; gives the point.
     fn push(&mut self, point: Point, before: Option<Point>) -> Point {
         let same_who = before.filter(|before| before.who == point.who);
@@ -149,7 +196,7 @@ impl Columns {
     }
 
     fn block(self) -> Option<Block> {
-        let points = self.points()?;
+        let (whos, points) = (self.whos()?, self.points()?);
         let width = self.types.len();
         let mut values = vec![0; points.len().checked_mul(width)?];
         if self.values.len() != width {
@@ -165,14 +212,14 @@ impl Columns {
         }
         Some(Block {
             types: self.types,
-            whos: self.whos,
+            whos,
             points,
             values,
         })
     }
 
     fn points(&self) -> Option<Vec<Point>> {
-        if self.stacks_of.len() != self.whos.len() || self.points_of.len() != self.stacks.len() {
+        if self.points_of.len() != self.stacks.len() {
             return None;
         }
         let mut points = Vec::with_capacity(self.slices.len());
@@ -234,15 +281,22 @@ impl Totals {
         }
     }
 
-    /// postcard.
-    pub(super) fn encode(&self) -> postcard::Result<Vec<u8>> {
-        postcard::to_stdvec(self)
+    /// zstd of the postcard.
+    pub(super) fn encode(&self) -> std::io::Result<Vec<u8>> {
+        let bytes = postcard::to_stdvec(self).map_err(std::io::Error::other)?;
+        zstd::bulk::compress(&bytes, LEVEL)
     }
 
     /// The totals that `bytes` are; `None` when they are none.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        postcard::from_bytes(bytes).ok()
+        postcard::from_bytes(&decompressed(bytes)?).ok()
     }
+}
+
+fn decompressed(bytes: &[u8]) -> Option<Vec<u8>> {
+    let size = zstd::zstd_safe::get_frame_content_size(bytes).ok()??;
+    let size = usize::try_from(size).ok();
+    zstd::bulk::decompress(bytes, size.filter(|&size| size <= MAX_BYTES)?).ok()
 }
 
 #[cfg(test)]

@@ -26,7 +26,9 @@ const LEAST_BYTES: u64 = 65_536;
 const WITHOUT_LOCKS: &str = "mode=ro&vfs=unix-none";
 
 const TABLES: &str = "
-CREATE TABLE strings (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE, crc INTEGER NOT NULL);
+CREATE TABLE strings (id INTEGER PRIMARY KEY, hash INTEGER NOT NULL, text TEXT NOT NULL,
+    crc INTEGER NOT NULL);
+CREATE INDEX strings_by_hash ON strings (hash);
 CREATE TABLE mappings (id INTEGER PRIMARY KEY, name INTEGER NOT NULL, build_id BLOB NOT NULL,
     kind INTEGER NOT NULL, size_bytes INTEGER NOT NULL, crc INTEGER NOT NULL,
     UNIQUE (name, build_id, kind, size_bytes));
@@ -36,8 +38,9 @@ CREATE TABLE functions (id INTEGER PRIMARY KEY, name INTEGER NOT NULL, system_na
 CREATE TABLE frames (id INTEGER PRIMARY KEY, mapping INTEGER NOT NULL, address INTEGER NOT NULL,
     kind INTEGER NOT NULL, lines BLOB NOT NULL, crc INTEGER NOT NULL,
     UNIQUE (mapping, address, kind, lines));
-CREATE TABLE stacks (id INTEGER PRIMARY KEY, parent INTEGER NOT NULL, frame INTEGER NOT NULL,
-    crc INTEGER NOT NULL, UNIQUE (parent, frame));
+CREATE TABLE stacks (id INTEGER PRIMARY KEY, hash INTEGER NOT NULL, frames BLOB NOT NULL,
+    crc INTEGER NOT NULL);
+CREATE INDEX stacks_by_hash ON stacks (hash);
 CREATE TABLE series (id INTEGER PRIMARY KEY, host INTEGER NOT NULL, process INTEGER NOT NULL,
     cgroup INTEGER NOT NULL, crc INTEGER NOT NULL, UNIQUE (host, process, cgroup));
 CREATE TABLE types (id INTEGER PRIMARY KEY, name INTEGER NOT NULL, unit INTEGER NOT NULL,

@@ -176,47 +176,28 @@ pub(super) struct Translated {
 }
 
 impl Translated {
-    /// A stack; what is damaged of it is one frame.
+    /// A stack; one that is damaged is a frame that says so.
     pub(super) fn stack(
         &mut self,
         texts: &mut Texts<'_>,
         profile: &mut Profile,
         id: u32,
     ) -> rusqlite::Result<StackId> {
-        let mut missing = Vec::new();
-        let (mut next, mut parent) = (id, None);
-        loop {
-            if let Some(&known) = self.stacks.get(&next) {
-                parent = Some(known);
-                break;
-            }
-            let row = texts.file.interned::<StackRow>(next)?;
-            // A caller was always written first, so that damage cannot lead in a circle.
-            let Some(row) = row.filter(|row| row.parent < next) else {
-                let frame = profile.synthetic(DAMAGED);
-                parent = Some(profile.intern_stack(parent, frame));
-                self.stacks.insert(next, profile.intern_stack(None, frame));
-                break;
-            };
-            missing.push((next, row.frame));
-            if row.parent == 0 {
-                break;
-            }
-            next = row.parent;
+        if let Some(&known) = self.stacks.get(&id) {
+            return Ok(known);
         }
-        for (id, frame) in missing.into_iter().rev() {
+        let row = texts.file.interned::<StackRow>(id)?;
+        let mut stack = None;
+        for frame in row.into_iter().flat_map(|row| row.frames) {
             let frame = self.frame(texts, profile, frame)?;
-            let stack = profile.intern_stack(parent, frame);
-            self.stacks.insert(id, stack);
-            parent = Some(stack);
+            stack = Some(profile.intern_stack(stack, frame));
         }
-        Ok(match parent {
-            Some(stack) => stack,
-            None => {
-                let frame = profile.synthetic(DAMAGED);
-                profile.intern_stack(None, frame)
-            }
-        })
+        let stack = stack.unwrap_or_else(|| {
+            let frame = profile.synthetic(DAMAGED);
+            profile.intern_stack(None, frame)
+        });
+        self.stacks.insert(id, stack);
+        Ok(stack)
     }
 
     fn frame(

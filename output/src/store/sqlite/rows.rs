@@ -8,6 +8,7 @@ use std::hash::Hash;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::profile::{FrameKind, MappingKind, Unit};
 
@@ -66,22 +67,32 @@ fn checksum<T: Interned>(row: &T) -> u32 {
     crc32fast::hash(&bytes)
 }
 
+/// What long rows are indexed by, rather than by all that they hold: the beginning of their SHA-256, so that
+/// no program can choose names that are slow to look up.
+fn hash(bytes: &[u8]) -> i64 {
+    let digest: [u8; 32] = Sha256::digest(bytes).into();
+    let (beginning, _) = digest
+        .split_first_chunk()
+        .expect("a digest has eight bytes");
+    i64::from_le_bytes(*beginning)
+}
+
 /// Any name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub(super) struct Text(pub(super) String);
 
 impl Interned for Text {
     const TABLE: &str = "strings";
-    const COLUMNS: &str = "text";
-    const WIDTH: usize = 1;
+    const COLUMNS: &str = "hash, text";
+    const WIDTH: usize = 2;
     const REMEMBERED: usize = 1 << 14;
 
     fn values(&self) -> Vec<Value> {
-        vec![Value::Text(self.0.clone())]
+        vec![hash(self.0.as_bytes()).into(), self.0.clone().into()]
     }
 
     fn from_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self(row.get(1)?))
+        Ok(Self(row.get(2)?))
     }
 }
 
@@ -183,28 +194,29 @@ impl Interned for FrameRow {
     }
 }
 
-/// A [`Stack`](crate::Stack); a parent of 0 is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+/// A [`Stack`](crate::Stack) as the frames from the root on.
+///
+/// Rather than a row for each frame with its caller: most new stacks leave those that are known early, and
+/// then take a tenth of the bytes, and of the look-ups of whoever asks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub(super) struct StackRow {
-    pub(super) parent: u32,
-    pub(super) frame: u32,
+    pub(super) frames: Vec<u32>,
 }
 
 impl Interned for StackRow {
     const TABLE: &str = "stacks";
-    const COLUMNS: &str = "parent, frame";
+    const COLUMNS: &str = "hash, frames";
     const WIDTH: usize = 2;
 
     fn values(&self) -> Vec<Value> {
-        [self.parent, self.frame]
-            .map(|value| i64::from(value).into())
-            .to_vec()
+        let frames = postcard::to_stdvec(&self.frames).expect("numbers can be written");
+        vec![hash(&frames).into(), frames.into()]
     }
 
     fn from_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        let frames: Vec<u8> = row.get(2)?;
         Ok(Self {
-            parent: row.get(1)?,
-            frame: row.get(2)?,
+            frames: from_postcard(2, &frames)?,
         })
     }
 }
