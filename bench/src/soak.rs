@@ -25,7 +25,7 @@ use crate::{
 /// How many looks are taken.
 const LOOKS: u32 = 30;
 /// The budget that the agent has to keep.
-const BUDGET: &str = "cpu=3%,memory=256M";
+const BUDGET: &str = "cpu=6%,memory=256M";
 /// A library that the load is not linked with.
 const LIBRARY: &str = "libm.so.6";
 const MIB: f64 = (1 << 20) as f64;

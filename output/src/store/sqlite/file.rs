@@ -73,6 +73,8 @@ pub(super) fn open_to_write(folder: &Folder, name: Name) -> Result<Connection, O
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     db.pragma_update(None, "journal_size_limit", LOG_PAGES * PAGE_BYTES)?;
+    // What one statement changes is kept until it ends, which else would be written to a file.
+    db.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(db)
 }
 
