@@ -29,8 +29,6 @@ pub(crate) struct Report {
     pub(crate) soak: Vec<soak::Minute>,
     /// Of the scenario `diff`, where it was measured: what was found in each round.
     pub(crate) differences: Vec<differences::Round>,
-    /// Of the scenario `store`, where it was measured.
-    pub(crate) store: Vec<store::Measured>,
 }
 
 /// One scenario.

@@ -31,8 +31,6 @@ pub(crate) enum Name {
     Soak,
     /// How often `timesink diff` finds one function that takes 10 % longer, and nothing else
     Diff,
-    /// A day of a generated machine in the store, and questions to it
-    Store,
 }
 
 /// What keeps the machine busy.
