@@ -108,8 +108,15 @@ async fn once(args: &AgentArgs, signals: &mut Signals) -> Result<Asked> {
         true => None,
         false => Some(Page::serve(args, &store, &health)?),
     };
+    let store = (!is_server(&args.store)).then_some(store);
+    if let Some(store) = &store {
+        // What keeps the store from being written is told now, not with the first window.
+        store
+            .tidy(keeper::now_ns(), retention(args))
+            .with_context(|| format!("failed to use the store `{}`", args.store))?;
+    }
     let places = Places {
-        store: (!is_server(&args.store)).then_some(store),
+        store,
         exporter: exporter.clone(),
         retention: retention(args),
     };

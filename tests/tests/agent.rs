@@ -350,7 +350,7 @@ fn a_budget_costs_samples_and_no_time() {
         return;
     }
     let _alone = alone();
-    let agent = Agent::start(&["--rate", "999", "--window", "1s", "--budget", "cpu=0.01%"]);
+    let agent = Agent::start(&["--rate", "999", "--budget", "cpu=0.01%"]);
     agent.wait_for_windows(8.0);
     let used = busy("8");
     let before = agent.metric("timesink_windows_total");

@@ -220,11 +220,7 @@ impl Work {
             return;
         };
         self.tidied = Some(Instant::now());
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let now_ns = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
-        if let Err(error) = store.tidy(now_ns, self.places.retention) {
+        if let Err(error) = store.tidy(now_ns(), self.places.retention) {
             self.failed(chain(&error));
         }
     }
@@ -254,6 +250,12 @@ impl Work {
             tell(format_args!("timesink: windows are kept again\n"));
         }
     }
+}
+
+/// Nanoseconds from the Unix epoch to this moment.
+pub(super) fn now_ns() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    i64::try_from(now.unwrap_or_default().as_nanos()).unwrap_or(i64::MAX)
 }
 
 fn answer(kept: Option<Kept>, answer: Result<(), String>) {
