@@ -22,7 +22,7 @@ use tokio::{
 use crate::{
     cli::AgentArgs,
     doctor,
-    limits::{Descriptors, return_freed_memory},
+    limits::{Descriptors, return_freed_memory, share_memory},
     report::tell,
 };
 use health::Health;
@@ -77,6 +77,7 @@ pub fn run(words: &[OsString]) -> Result<()> {
     let mut args = settings::of(words)?;
     doctor::require_privileges()?;
     return_freed_memory();
+    share_memory();
     let _limit = Descriptors::raise();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

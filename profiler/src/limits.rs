@@ -35,6 +35,26 @@ pub fn return_freed_memory() {
     }
 }
 
+/// Gives the kernel what was freed in small pieces, which the C library of GNU keeps for later: a window
+/// takes many for a moment.
+pub fn give_freed_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call takes a number, and looks at what is free under its own locks.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Has few threads share what the C library of GNU keeps for each of them.
+pub fn share_memory() {
+    #[cfg(target_env = "gnu")]
+    {
+        const AREAS: libc::c_int = 2;
+        // SAFETY: the call takes two numbers.
+        unsafe { libc::mallopt(libc::M_ARENA_MAX, AREAS) };
+    }
+}
+
 /// The limit that was there before.
 #[derive(Clone, Copy)]
 pub struct Descriptors {

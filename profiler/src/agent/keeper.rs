@@ -16,7 +16,10 @@ use anyhow::{Context, Result};
 use output::{Exporter, Profile, Retention, RowKind, Store, StoreError};
 
 use super::health::{Health, Kept};
-use crate::{cli::RecordArgs, names::Remembered, profile::profile, record::Recorded, report::tell};
+use crate::{
+    cli::RecordArgs, limits::give_freed_memory_back, names::Remembered, profile::profile,
+    record::Recorded, report::tell,
+};
 
 /// How many windows may wait for their names.
 const QUEUE: usize = 4;
@@ -151,6 +154,7 @@ impl Work {
             self.waiting.push_back((profile, kept));
             self.store();
             self.tidy();
+            give_freed_memory_back();
         }
         self.store();
         for (profile, _) in std::mem::take(&mut self.waiting) {
