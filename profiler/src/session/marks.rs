@@ -88,12 +88,11 @@ impl Marks {
         let pairs = self.events.iter().zip(&before.events).zip(events);
         pairs
             .map(|((now, then), (sampling, _))| {
+                let period = sampling.fixed_period().unwrap_or(1);
                 let cpus = now.iter().map(|(cpu, now)| {
                     let then = then.get(cpu);
                     CpuAccount {
-                        counted: now
-                            .counted
-                            .saturating_sub(then.map_or(0, |then| then.counted)),
+                        counted: since(now.counted, then.map_or(0, |then| then.counted), period),
                         away: self.away_since(before, *cpu),
                         counters: match then {
                             Some(then) => now.counters.since(&then.counters),
@@ -111,5 +110,25 @@ impl Marks {
         let (then, now) = (before.away.get(&cpu), self.away.get(&cpu));
         let times = now.zip(then);
         times.map_or_else(Away::default, |(now, then)| now.since(*then))
+    }
+}
+
+/// What was counted between two looks, in whole periods of all that was counted: a tick between two
+/// windows belongs to the second one.
+fn since(now: u64, before: u64, period: u64) -> u64 {
+    (now / period).saturating_sub(before / period) * period
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The ticks of all windows are those of all the time.
+    #[test]
+    fn no_tick_is_lost_between_windows() {
+        let looks = [0, 25, 49, 130, 131, 200];
+        let windows = looks.windows(2).map(|pair| since(pair[1], pair[0], 10));
+        assert_eq!(windows.clone().sum::<u64>(), 200);
+        assert_eq!(windows.collect::<Vec<_>>(), [20, 20, 90, 0, 70]);
     }
 }
