@@ -107,10 +107,16 @@ impl Thread {
         atomic::swap_if(&mut self.since_ns, since, now)
     }
 
+    /// Whether it waits for a CPU and for nothing else.
+    #[inline(always)]
+    pub(crate) fn is_ready(&self) -> bool {
+        self.key.state >= State::Preempted as u32
+    }
+
     /// A wait that ends now, of which the part from `since` on is not counted yet.
     #[inline(always)]
     pub(crate) fn wait(&mut self, since: u64, now: u64) -> Wait {
-        let is_ready = self.key.state >= State::Preempted as u32;
+        let is_ready = self.is_ready();
         if is_ready || self.woken_ns == 0 {
             self.key.waker = StackHash::NONE;
         }
@@ -124,7 +130,7 @@ impl Thread {
     #[inline(always)]
     pub(crate) fn part(&mut self, since: u64, now: u64) -> Wait {
         let away_ns = now.saturating_sub(since);
-        let asleep_ns = if self.key.state >= State::Preempted as u32 {
+        let asleep_ns = if self.is_ready() {
             0
         } else if self.woken_ns == 0 {
             away_ns

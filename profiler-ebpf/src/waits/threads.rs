@@ -6,7 +6,7 @@ use abi::{
     reasons::{StackEnd, State},
     samples::StackHash,
     tables::{Control, visit},
-    waits::{ThreadTimes, flags},
+    waits::{ThreadTimes, WaitKey, flags},
 };
 use aya_ebpf::{
     bindings::{seq_file, task_struct},
@@ -62,8 +62,7 @@ pub(crate) fn each(ctx: *mut IterTask) {
             again(thread, task);
             None
         }
-        visit::TURN => turn(thread, task),
-        _ => close(control, thread, task),
+        _ => turn(control, thread, task),
     };
     if let Some(account) = account {
         // SAFETY: the verifier knows the file, and the length is the record's.
@@ -174,62 +173,50 @@ fn begin(task: *mut task_struct) {
     };
 }
 
-/// Counts what a thread has been doing up to now, while it may be switched on another CPU: then the
-/// programs at the scheduler have counted it. The sums of its times are added to without a lock; where
-/// the thread is switched in that very moment, one of the two may be lost, which the residual tells.
+/// Counts what a thread has been doing up to now; at the end of the recording, its account is closed.
+/// Before that it may be switched on another CPU meanwhile: then the programs at the scheduler have
+/// counted it. The sums of its times are added to without a lock; where the thread is switched in that
+/// very moment, one of the two may be lost, which the residual tells.
 #[inline(always)]
-fn turn(thread: &mut Thread, task: *mut task_struct) -> Option<ThreadTimes> {
-    let since = thread.since_ns;
-    match thread.phase {
-        phase::RUNNING => {
-            let now = now();
-            if thread.until_if(since, now) {
-                thread.times.on_ns += now.saturating_sub(since);
-            }
-            Some(thread.account(false, now))
-        }
-        phase::AWAY => {
-            let mut key = thread.key;
-            if key.kernel == StackHash::NONE && key.user == StackHash::NONE {
-                if let Some(stacks) = stacks::take_of(task, thread) {
-                    (key.user, key.kernel) = (stacks.user, stacks.kernel);
-                }
-            }
-            let now = now();
-            if thread.until_if(since, now) {
-                let wait = thread.part(since, now);
-                key.flags |= flags::OPEN;
-                key.waker = StackHash::NONE;
-                thread.key.flags |= flags::SEEDED;
-                count::add(&key, &wait.alone(key.tid));
-            }
-            Some(thread.account(false, now))
-        }
-        _ => None,
+fn turn(control: &Control, thread: &mut Thread, task: *mut task_struct) -> Option<ThreadTimes> {
+    if thread.phase != phase::RUNNING && thread.phase != phase::AWAY {
+        return None;
     }
+    let since = thread.since_ns;
+    let mut key = thread.key;
+    if thread.phase == phase::RUNNING {
+        stacks::identify(thread, task);
+    } else if key.kernel == StackHash::NONE && key.user == StackHash::NONE {
+        if let Some(stacks) = stacks::take_of(task, thread) {
+            (key.user, key.kernel) = (stacks.user, stacks.kernel);
+        }
+    }
+    // Looked at here, since the verifier goes through what follows a branch once for each of its ways.
+    // SAFETY: the entry of the map stays in place.
+    let is_end = unsafe { (&raw const control.visit).read_volatile() } == visit::END;
+    let now = if is_end { control.stopped_ns } else { now() };
+    if thread.until_if(since, now) {
+        match thread.phase {
+            phase::RUNNING => thread.times.on_ns += now.saturating_sub(since),
+            _ => count_part(thread, key, is_end, since, now),
+        }
+    }
+    if is_end {
+        thread.phase = phase::CLOSED;
+    }
+    Some(thread.account(false, now))
 }
 
-/// Closes the account of a thread. A wait that goes on is counted up to the end.
+/// Counts a wait that goes on, up to now.
 #[inline(always)]
-fn close(control: &Control, thread: &mut Thread, task: *mut task_struct) -> Option<ThreadTimes> {
-    let stopped = control.stopped_ns;
-    match thread.phase {
-        phase::RUNNING => {
-            stacks::identify(thread, task);
-            thread.times.on_ns += stopped.saturating_sub(thread.since_ns);
-        }
-        phase::AWAY => {
-            if thread.key.kernel == StackHash::NONE && thread.key.user == StackHash::NONE {
-                if let Some(stacks) = stacks::take_of(task, thread) {
-                    thread.take(&stacks);
-                }
-            }
-            thread.key.flags |= flags::OPEN;
-            let wait = thread.wait(thread.since_ns, stopped);
-            count::add(&thread.key, &wait.alone(thread.key.tid));
-        }
-        _ => return None,
+fn count_part(thread: &mut Thread, mut key: WaitKey, is_end: bool, since: u64, now: u64) {
+    let wait = thread.part(since, now);
+    if is_end && thread.woken_ns == 0 && !thread.is_ready() {
+        thread.times.wakeups_missed += 1;
     }
-    thread.phase = phase::CLOSED;
-    Some(thread.account(false, stopped))
+    // It has not ended, by whomever.
+    key.waker = StackHash::NONE;
+    key.flags |= flags::OPEN;
+    thread.key.flags |= flags::SEEDED;
+    count::add(&key, &wait.alone(key.tid));
 }
