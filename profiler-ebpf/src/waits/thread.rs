@@ -86,6 +86,12 @@ impl Wait {
     }
 }
 
+/// Whether a thread that waits in this state waits for a CPU and for nothing else.
+#[inline(always)]
+pub(crate) const fn is_ready(state: u32) -> bool {
+    state >= State::Preempted as u32
+}
+
 impl Thread {
     /// Takes in with what stacks it waits.
     #[inline(always)]
@@ -101,48 +107,49 @@ impl Thread {
         atomic::swap(&mut self.since_ns, now)
     }
 
+    /// Since when it has been doing what it does; what is read of the thread after this goes with the
+    /// answer, if [`Self::until_if`] finds that it still holds.
+    #[inline(always)]
+    pub(crate) fn since(&mut self) -> u64 {
+        atomic::read(&mut self.since_ns)
+    }
+
     /// As [`Self::until`], where nobody else has done so since the thread was looked at.
     #[inline(always)]
     pub(crate) fn until_if(&mut self, since: u64, now: u64) -> bool {
         atomic::swap_if(&mut self.since_ns, since, now)
     }
 
-    /// Whether it waits for a CPU and for nothing else.
-    #[inline(always)]
-    pub(crate) fn is_ready(&self) -> bool {
-        self.key.state >= State::Preempted as u32
-    }
-
     /// A wait that ends now, of which the part from `since` on is not counted yet.
     #[inline(always)]
     pub(crate) fn wait(&mut self, since: u64, now: u64) -> Wait {
-        let is_ready = self.is_ready();
+        let is_ready = is_ready(self.key.state);
         if is_ready || self.woken_ns == 0 {
             self.key.waker = StackHash::NONE;
         }
         if !is_ready && self.woken_ns == 0 {
             self.times.wakeups_missed += 1;
         }
-        self.part(since, now)
+        self.part(self.key.state, self.woken_ns, since, now)
     }
 
-    /// The part of the present wait from `since` to now, added to the thread's times.
+    /// The part from `since` to now of a wait in this state, added to the thread's times.
     #[inline(always)]
-    pub(crate) fn part(&mut self, since: u64, now: u64) -> Wait {
+    pub(crate) fn part(&mut self, state: u32, woken_ns: u64, since: u64, now: u64) -> Wait {
         let away_ns = now.saturating_sub(since);
-        let asleep_ns = if self.is_ready() {
+        let asleep_ns = if is_ready(state) {
             0
-        } else if self.woken_ns == 0 {
+        } else if woken_ns == 0 {
             away_ns
         } else {
             // Clocks of two CPUs may differ a little: what counts is that the parts add up.
-            self.woken_ns.saturating_sub(since).min(away_ns)
+            woken_ns.saturating_sub(since).min(away_ns)
         };
         let wait = Wait {
             asleep_ns,
             queued_ns: away_ns - asleep_ns,
         };
-        if self.key.state == State::Preempted as u32 {
+        if state == State::Preempted as u32 {
             self.times.preempted_ns += away_ns;
         }
         self.times.asleep_ns += wait.asleep_ns;

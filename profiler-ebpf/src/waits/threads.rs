@@ -6,7 +6,7 @@ use abi::{
     reasons::{StackEnd, State},
     samples::StackHash,
     tables::{Control, visit},
-    waits::{ThreadTimes, WaitKey, flags},
+    waits::{ThreadTimes, flags},
 };
 use aya_ebpf::{
     bindings::{seq_file, task_struct},
@@ -179,13 +179,12 @@ fn begin(task: *mut task_struct) {
 /// very moment, one of the two may be lost, which the residual tells.
 #[inline(always)]
 fn turn(control: &Control, thread: &mut Thread, task: *mut task_struct) -> Option<ThreadTimes> {
-    if thread.phase != phase::RUNNING && thread.phase != phase::AWAY {
-        return None;
-    }
-    let since = thread.since_ns;
-    let mut key = thread.key;
-    if thread.phase == phase::RUNNING {
+    let since = thread.since();
+    let (phase, mut key, woken_ns) = (thread.phase, thread.key, thread.woken_ns);
+    if phase == phase::RUNNING {
         stacks::identify(thread, task);
+    } else if phase != phase::AWAY {
+        return None;
     } else if key.kernel == StackHash::NONE && key.user == StackHash::NONE {
         if let Some(stacks) = stacks::take_of(task, thread) {
             (key.user, key.kernel) = (stacks.user, stacks.kernel);
@@ -196,27 +195,22 @@ fn turn(control: &Control, thread: &mut Thread, task: *mut task_struct) -> Optio
     let is_end = unsafe { (&raw const control.visit).read_volatile() } == visit::END;
     let now = if is_end { control.stopped_ns } else { now() };
     if thread.until_if(since, now) {
-        match thread.phase {
-            phase::RUNNING => thread.times.on_ns += now.saturating_sub(since),
-            _ => count_part(thread, key, is_end, since, now),
+        if phase == phase::RUNNING {
+            thread.times.on_ns += now.saturating_sub(since);
+        } else {
+            if is_end && woken_ns == 0 && !thread::is_ready(key.state) {
+                thread.times.wakeups_missed += 1;
+            }
+            let wait = thread.part(key.state, woken_ns, since, now);
+            // It has not ended, by whomever.
+            key.waker = StackHash::NONE;
+            key.flags |= flags::OPEN;
+            thread.key.flags |= flags::SEEDED;
+            count::add(&key, &wait.alone(key.tid));
         }
     }
     if is_end {
         thread.phase = phase::CLOSED;
     }
     Some(thread.account(false, now))
-}
-
-/// Counts a wait that goes on, up to now.
-#[inline(always)]
-fn count_part(thread: &mut Thread, mut key: WaitKey, is_end: bool, since: u64, now: u64) {
-    let wait = thread.part(since, now);
-    if is_end && thread.woken_ns == 0 && !thread.is_ready() {
-        thread.times.wakeups_missed += 1;
-    }
-    // It has not ended, by whomever.
-    key.waker = StackHash::NONE;
-    key.flags |= flags::OPEN;
-    thread.key.flags |= flags::SEEDED;
-    count::add(&key, &wait.alone(key.tid));
 }
