@@ -26,7 +26,7 @@ use std::time::Duration;
 use crate::profile::Profile;
 
 pub use counters::{Cause, Counters};
-pub use destination::{Destination, DestinationError, Extra, SinkOptions};
+pub use destination::{Destination, DestinationError, Extra, SinkOptions, without_secret};
 pub use exporter::{ExportError, Exporter, ExporterOptions};
 pub use otlp::{OtlpGrpc, OtlpHttp};
 pub use pyroscope::Pyroscope;

@@ -37,6 +37,7 @@ pub use encode::{Encode, EncodeError, Folded, Format, Pprof, Svg};
 pub use export::{
     Cause, Counters, Destination, DestinationError, ExportError, Exporter, ExporterOptions, Extra,
     OpenStore, OtlpGrpc, OtlpHttp, Pyroscope, SendError, Sink, SinkOptions, StoreSink,
+    without_secret,
 };
 pub use hottest::hottest;
 pub use ledger::{Ledger, LedgerRow, RowKind};

@@ -20,7 +20,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
@@ -32,6 +31,7 @@ use guard::{Names, guard};
 use refusal::Refusal;
 use site::Site;
 
+pub use axum::Router;
 pub use live::{Live, Metric, MetricKind};
 
 /// How long requests that are being answered may hold up the end.

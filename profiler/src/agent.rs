@@ -10,63 +10,25 @@ mod recorder;
 pub mod settings;
 mod usage;
 
-use std::{ffi::OsString, net::TcpListener, sync::Arc, thread, time::Duration};
+use std::{ffi::OsString, sync::Arc, thread, time::Duration};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use output::{Destination, Exporter, ExporterOptions, Retention, SinkOptions, Store, web};
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc::unbounded_channel, oneshot},
-};
+use tokio::sync::{mpsc::unbounded_channel, oneshot};
 
 use crate::{
     cli::AgentArgs,
     doctor,
     limits::{Descriptors, return_freed_memory, share_memory},
-    report::tell,
+    query::open,
+    report::{Asked, Signals, tell},
+    serve::{answer, listen},
 };
 use health::Health;
 use keeper::{Keeper, Places};
 
 /// How long the end waits for servers.
 const LAST_SENDS: Duration = Duration::from_secs(5);
-
-/// What a signal asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// The end.
-    Stop,
-    /// To read the settings again.
-    Reload,
-}
-
-/// The signals of an agent.
-#[derive(Debug)]
-pub struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self> {
-        let listen = |kind| signal(kind).context("failed to wait for signals");
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-            hang_up: listen(SignalKind::hangup())?,
-        })
-    }
-
-    /// Waits for the next.
-    async fn next(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.interrupt.recv() => Asked::Stop,
-            _ = self.terminate.recv() => Asked::Stop,
-            _ = self.hang_up.recv() => Asked::Reload,
-        }
-    }
-}
 
 /// Records until a signal asks for the end. `words` are those of the command line behind `agent`.
 ///
@@ -84,25 +46,35 @@ pub fn run(words: &[OsString]) -> Result<()> {
         .build()?;
     runtime.block_on(async {
         let mut signals = Signals::listen()?;
+        let mut before = None;
         loop {
-            match once(&args, &mut signals).await? {
-                Asked::Stop => return Ok(()),
-                Asked::Reload => match settings::of(words) {
-                    Ok(read) => args = read,
-                    Err(error) => {
-                        let words = format!("{error:#}; the settings stay as they were");
-                        tell(format_args!("timesink: warning: {words}\n"));
-                    }
+            match (once(&args, &mut signals).await, before.take()) {
+                (Ok(Asked::Stop), _) => return Ok(()),
+                (Ok(Asked::Reload), _) => match settings::of(words) {
+                    Ok(read) => before = Some(std::mem::replace(&mut args, read)),
+                    Err(error) => refused(&error),
                 },
+                (Err(error), Some(last)) => {
+                    refused(&error);
+                    args = last;
+                }
+                (Err(error), None) => return Err(error),
             }
         }
     })
 }
 
+/// Settings that were read again are not used.
+fn refused(error: &anyhow::Error) {
+    tell(format_args!(
+        "timesink: warning: {error:#}; the settings stay as they were\n"
+    ));
+}
+
 /// Records with the same settings, until a signal asks for something else.
 async fn once(args: &AgentArgs, signals: &mut Signals) -> Result<Asked> {
     let (close, mut closes) = unbounded_channel();
-    let store = open(&args.store)?;
+    let store: Arc<dyn Store> = Arc::from(open(&args.store)?);
     let exporter = exporter(args)?.map(Arc::new);
     let health = Arc::new(Health::new(args.window, close, exporter.clone()));
     let page = match args.no_listen {
@@ -136,13 +108,6 @@ async fn once(args: &AgentArgs, signals: &mut Signals) -> Result<Asked> {
 
 fn is_server(store: &str) -> bool {
     store.contains("://")
-}
-
-fn open(store: &str) -> Result<Arc<dyn Store>> {
-    let opened = output::open(store);
-    Ok(Arc::from(opened.with_context(|| {
-        format!("failed to open the store `{store}`")
-    })?))
 }
 
 fn retention(args: &AgentArgs) -> Retention {
@@ -183,45 +148,24 @@ struct Page {
 
 impl Page {
     fn serve(args: &AgentArgs, store: &Arc<dyn Store>, health: &Arc<Health>) -> Result<Self> {
-        let listen = || -> Result<TcpListener> {
-            let listener = TcpListener::bind(args.listen)?;
-            listener.set_nonblocking(true)?;
-            Ok(listener)
-        };
-        let address = args.listen;
-        let listener = listen().with_context(|| {
-            format!("failed to listen on `{address}`; `--listen` takes another address, `--no-listen` none")
-        })?;
-        let address = listener.local_addr()?;
-        tell(format_args!("timesink: the page is at http://{address}/\n"));
+        let listener = listen(args.listen)?;
         let live = Arc::clone(health) as Arc<dyn web::Live>;
         let router = web::router(Arc::clone(store), Some(live), &args.hosts);
         let (end, ended) = oneshot::channel::<()>();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
         let serve = move || {
-            let served = runtime.block_on(async {
-                let listener = tokio::net::TcpListener::from_std(listener)?;
-                let end = async {
+            let end = || {
+                Ok(async {
                     // It ends by a word or with its sender.
                     let _ = ended.await;
-                };
-                web::serve(listener, router, end).await
-            });
-            runtime.shutdown_background();
-            if let Err(error) = served {
-                tell(format_args!(
-                    "timesink: warning: failed to serve the page: {error}\n"
-                ));
+                })
+            };
+            if let Err(error) = answer(listener, router, end) {
+                tell(format_args!("timesink: warning: {error:#}\n"));
             }
         };
         let thread = thread::Builder::new().name("timesink-page".to_owned());
-        let thread = thread.spawn(serve).map_err(|error| anyhow!(error));
-        Ok(Self {
-            end,
-            thread: thread.context("failed to start a thread")?,
-        })
+        let thread = thread.spawn(serve).context("failed to start a thread")?;
+        Ok(Self { end, thread })
     }
 
     fn end(self) {

@@ -47,7 +47,8 @@ pub fn run(args: &QueryArgs) -> Result<()> {
 /// # Errors
 /// Where there is none, or it cannot be read.
 pub fn open(url: &str) -> Result<Box<dyn Store>> {
-    output::open(url).with_context(|| format!("failed to open the store `{}`", output::clean(url)))
+    output::open(url)
+        .with_context(|| format!("failed to open the store `{}`", output::without_secret(url)))
 }
 
 /// The samples of a range.

@@ -128,7 +128,7 @@ async fn stopped(
     };
     tokio::select! {
         () = tokio::time::sleep(duration.unwrap_or(Duration::MAX)) => Ok(Stop::Time),
-        () = signals.next() => Ok(Stop::Asked),
+        _ = signals.next() => Ok(Stop::Asked),
         status = command_ended => {
             let status = status.context("failed to wait for the command")?;
             Ok(match asked_too(status, signals).await {

@@ -187,8 +187,8 @@ fn all_windows_together_are_what_a_program_used() {
     );
 }
 
-/// Where waits are recorded, each thread's time on a CPU and away from it is all of its time, though its
-/// waits go on from window to window.
+/// Each window has all the time of a thread that sleeps through it, and all of them together are how long
+/// it was there.
 #[test]
 fn long_waits_are_in_every_window() {
     if !require_root() {
@@ -208,15 +208,40 @@ fn long_waits_are_in_every_window() {
     sleeper.wait().unwrap();
     assert!(run.status.success(), "{}", run.stderr);
     let pid = sleeper.id().to_string();
-    let profile = store(&folder)
-        .query(&of(Label::Pid, &pid))
-        .unwrap()
-        .unwrap();
+    let store = store(&folder);
+    let profile = store.query(&of(Label::Pid, &pid)).unwrap().unwrap();
     let away = i64::try_from(sum(&profile, "wall")).unwrap();
     assert!(
         (long..end - begin + SECOND_NS / 10).contains(&away),
         "{away} ns, {long} at least"
     );
+    let within = Range {
+        from_ns: begin + WINDOW_NS - begin % WINDOW_NS,
+        to_ns: begin + long - (begin + long) % WINDOW_NS,
+    };
+    let query = Query {
+        range: within,
+        ..of(Label::Pid, &pid)
+    };
+    let timeline = TimelineOf {
+        sample_type: "wall",
+        by: None,
+        step_ns: WINDOW_NS,
+    };
+    let timeline = store.timeline(&query, &timeline).unwrap();
+    let sums: Vec<u64> = timeline.rows[0].sums.clone();
+    // A window begins a little before or after the round time that it is called by.
+    let total: u64 = sums.iter().sum();
+    let expected = within.len_ns().unsigned_abs();
+    assert!(sums.len() >= 3, "{sums:?}");
+    assert!(
+        total.abs_diff(expected) <= WINDOW_NS.unsigned_abs() + expected / 50,
+        "{sums:?}"
+    );
+    let whole = sums
+        .iter()
+        .filter(|&&sum| sum.abs_diff(WINDOW_NS.unsigned_abs()) < WINDOW_NS.unsigned_abs() / 10);
+    assert!(whole.count() + 1 >= sums.len(), "{sums:?}");
 }
 
 /// A process is found by its control group, and the unit and container in it.
@@ -245,7 +270,7 @@ fn processes_have_their_control_group() {
     assert!(used > 3_000_000_000, "{used} ns");
 }
 
-/// SIGHUP has the settings read again: the new rate is in force, a mistake changes nothing, and no window
+/// SIGHUP has the settings read again: the new rate is in force, what cannot be used changes nothing, and no window
 /// is lost on the way.
 #[test]
 fn settings_are_read_again() {
@@ -269,6 +294,11 @@ fn settings_are_read_again() {
         .running
         .wait_for("warning: failed to use the settings");
     agent.running.wait_for("the page is at http://");
+    agent.running.wait_for("recording cpu-clock at 49 Hz");
+    fs::write(settings.path(), "rate = 99\nexport = ['smtp://a:25']\n").unwrap();
+    agent.running.signal(libc::SIGHUP);
+    let said = agent.running.wait_for("warning: failed");
+    assert!(said.contains("smtp://"), "{said}");
     agent.running.wait_for("recording cpu-clock at 49 Hz");
     let (run, folder) = agent.end();
     assert!(run.status.success(), "{}", run.stderr);

@@ -192,8 +192,8 @@ fn basic(user: &str) -> String {
     format!("Basic {}", BASE64_STANDARD.encode(decoded))
 }
 
-/// An address without user, password and query.
-fn without_secret(text: &str) -> String {
+/// An address without user, password and query, cleaned: as it may be shown.
+pub fn without_secret(text: &str) -> String {
     let text = text.split('?').next().unwrap_or_default();
     let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));

@@ -81,6 +81,7 @@ impl Keeper {
             unkept: 0,
             tidied: None,
             told: String::new(),
+            untidy: String::new(),
         };
         let thread = thread::Builder::new().name("timesink-keep".to_owned());
         let thread = thread.spawn(move || work.run(&closed));
@@ -111,6 +112,7 @@ impl Keeper {
         drop(self.windows);
         // A thread that panicked has told so.
         let _ = self.thread.join();
+        tell_lost(self.unkept);
     }
 }
 
@@ -136,8 +138,10 @@ struct Work {
     /// Samples of windows that the store did not take, to be told by the next that it takes.
     unkept: u64,
     tidied: Option<Instant>,
-    /// The last failure that was told.
+    /// The last failure to keep a window that was told.
     told: String,
+    /// The last failure to tidy that was told.
+    untidy: String,
 }
 
 impl Work {
@@ -160,6 +164,7 @@ impl Work {
         for (profile, _) in std::mem::take(&mut self.waiting) {
             self.drop(&profile);
         }
+        tell_lost(self.unkept);
     }
 
     fn name(&mut self, closed: Closed) -> Profile {
@@ -172,7 +177,8 @@ impl Work {
         } = closed;
         let lines = !args.no_inline;
         let (mut profile, resolved, _) = profile(&recorded, &args, lines, Some(&self.remembered));
-        for finding in resolved.words.iter().chain(&comments) {
+        let of_jits = recorded.collected.jit.findings();
+        for finding in resolved.words.iter().chain(of_jits).chain(&comments) {
             profile.comment(finding);
         }
         let unkept = unkept + std::mem::take(&mut self.unkept);
@@ -201,9 +207,10 @@ impl Work {
                     answer(kept, Ok(()));
                 }
                 Err(error) => {
-                    let words = chain(&error);
+                    let words = in_words(error);
                     answer(kept, Err(words.clone()));
-                    self.failed(words);
+                    self.health.failed(&words);
+                    tell_once(&mut self.told, words);
                     self.waiting.push_front((profile, None));
                     break;
                 }
@@ -224,8 +231,13 @@ impl Work {
             return;
         };
         self.tidied = Some(Instant::now());
-        if let Err(error) = store.tidy(now_ns(), self.places.retention) {
-            self.failed(chain(&error));
+        match store.tidy(now_ns(), self.places.retention) {
+            Ok(()) => self.untidy.clear(),
+            Err(error) => {
+                let words = in_words(error);
+                self.health.failed(&words);
+                tell_once(&mut self.untidy, words);
+            }
         }
     }
 
@@ -238,22 +250,35 @@ impl Work {
         self.health.dropped("not kept");
     }
 
-    /// What goes wrong again and again is told once.
-    fn failed(&mut self, words: String) {
-        self.health.failed(&words);
-        if self.told != words {
-            tell(format_args!(
-                "timesink: warning: {words}; it is tried again\n"
-            ));
-            self.told = words;
-        }
-    }
-
     fn recovered(&mut self) {
         if !std::mem::take(&mut self.told).is_empty() {
             tell(format_args!("timesink: windows are kept again\n"));
         }
     }
+}
+
+/// Tells of what no window will tell any more.
+fn tell_lost(unkept: u64) {
+    if unkept > 0 {
+        tell(format_args!(
+            "timesink: warning: {unkept} samples and waits of the last windows are lost\n"
+        ));
+    }
+}
+
+/// What goes wrong again and again is told once.
+fn tell_once(told: &mut String, words: String) {
+    if *told != words {
+        tell(format_args!(
+            "timesink: warning: {words}; it is tried again\n"
+        ));
+        *told = words;
+    }
+}
+
+/// An error with all that led to it.
+fn in_words(error: StoreError) -> String {
+    format!("{:#}", anyhow::Error::new(error))
 }
 
 /// Nanoseconds from the Unix epoch to this moment.
@@ -267,15 +292,4 @@ fn answer(kept: Option<Kept>, answer: Result<(), String>) {
         // Who asked may have gone.
         let _ = kept.send(answer);
     }
-}
-
-/// An error with all that led to it.
-fn chain(error: &StoreError) -> String {
-    let mut words = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        words = format!("{words}: {inner}");
-        source = inner.source();
-    }
-    words
 }

@@ -13,7 +13,6 @@ use anyhow::{Context, Result};
 use tokio::{sync::mpsc::UnboundedReceiver, task::JoinHandle};
 
 use super::{
-    Asked, Signals,
     budget::{Governor, Thrift},
     health::{Health, Kept},
     keeper::{Closed, Keeper},
@@ -24,14 +23,15 @@ use crate::{
     collected::Bounds,
     perf::Rate,
     record::Recorded,
-    report::{Report, tell},
+    report::{Asked, Report, Signals, tell},
     sampling::Sampling,
     session::{Detail, Session},
     targets::Targets,
 };
 
-/// How long a session goes on at most.
+/// How long a session goes on at most, and at least: to attach everything takes a second.
 const SESSION: Duration = Duration::from_secs(6 * 3600);
+const SHORTEST_SESSION: Duration = Duration::from_secs(600);
 /// From this part of its bounds on, a session makes room for another.
 const FULL: f64 = 0.5;
 /// No window is shorter than this, but where somebody asks for one.
@@ -148,7 +148,8 @@ impl Recorder<'_> {
         if let Some(words) = self.governor.after_window(used, length) {
             self.change(words)?;
         }
-        if self.began.elapsed() > SESSION || self.session.fullness() > FULL {
+        let is_full = self.session.fullness() > FULL && self.began.elapsed() > SHORTEST_SESSION;
+        if is_full || self.began.elapsed() > SESSION {
             let (asked, thrift) = (Arc::clone(&self.asked), self.governor.thrift());
             let attach = move || attach(&asked, thrift);
             self.next = Some(tokio::task::spawn_blocking(attach));
@@ -170,8 +171,8 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// Goes over to the next session. Where it could not be attached, this one goes on, and another is
-    /// tried after as long a time.
+    /// Goes over to the next session. Where it could not be attached, this one goes on as if it began
+    /// now.
     fn hand_over(&mut self, next: Result<Session>) -> Result<()> {
         self.next = None;
         self.began = Instant::now();
@@ -185,6 +186,9 @@ impl Recorder<'_> {
         };
         self.session.pause()?;
         next.begin()?;
+        if self.governor.thrift().samples_waits() {
+            next.sample_waits();
+        }
         let mut last = std::mem::replace(&mut self.session, next);
         let stopped = last.stop()?;
         self.usage.session_ends(&last)?;

@@ -106,3 +106,86 @@ fn copies<Frame: Clone>(
         .filter_map(|hash| Some((hash, all.get(&hash)?.clone())))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use abi::{
+        samples::{SampleCount, SampleKey},
+        waits::{WaitCount, WaitKey},
+    };
+
+    use super::*;
+    use crate::{collected::Bounds, identity::ByStat};
+
+    fn key(pid: u32, process: &[u8; 16]) -> SampleKey {
+        SampleKey {
+            user: StackHash::NONE,
+            kernel: StackHash::NONE,
+            pid,
+            tid: pid,
+            thread: *process,
+            process: *process,
+            cgroup: 0,
+            event: 0,
+            moment: 0,
+        }
+    }
+
+    /// Of many processes of one name those that have gone share a number; one that lives, and a few of
+    /// another name, keep theirs.
+    #[test]
+    fn a_crowd_that_has_gone_is_shown_as_one() {
+        // No process has a number beyond the kernel's limit.
+        let gone = 1 << 23;
+        let mut all = Collected::within(Bounds::default(), std::sync::Arc::new(ByStat));
+        let one = SampleCount {
+            samples: 1,
+            weight: 1,
+        };
+        let crowd = (gone..gone + 20).chain([std::process::id()]);
+        let crowd = crowd.map(|pid| (key(pid, b"many............"), one));
+        let few = (gone + 30..gone + 33).map(|pid| (key(pid, b"few............."), one));
+        all.take_counts(crowd.chain(few), 0);
+        let window = all.window();
+        assert_eq!(window.counts.len(), 24);
+        assert!(all.counts.is_empty());
+        assert_eq!(window.shown(gone + 3, gone + 3), (0, 0));
+        let living = std::process::id();
+        assert_eq!(window.shown(living, living), (living, living));
+        assert_eq!(window.shown(gone + 31, 7), (gone + 31, 7));
+    }
+
+    /// The pieces of a wait have their time each, and are one wait.
+    #[test]
+    fn a_wait_counts_where_it_ends() {
+        let mut all = Collected::within(Bounds::default(), std::sync::Arc::new(ByStat));
+        let wait = |flags| WaitKey {
+            user: StackHash::NONE,
+            kernel: StackHash::NONE,
+            waker: StackHash::NONE,
+            pid: 1,
+            tid: 1,
+            thread: [0; 16],
+            process: [0; 16],
+            cgroup: 0,
+            state: 0,
+            flags,
+        };
+        let piece = WaitCount {
+            times: 1,
+            asleep_ns: 5,
+            ..WaitCount::ZERO
+        };
+        let mut sum = |flags| {
+            all.take_waits([(wait(flags), piece)]);
+            let window = all.window();
+            let waits = window.waits.values();
+            waits.fold((0, 0), |(times, ns), wait| {
+                (times + wait.times, ns + wait.asleep_ns)
+            })
+        };
+        assert_eq!(sum(flags::OPEN), (0, 5));
+        assert_eq!(sum(flags::SEEDED | flags::OPEN), (0, 5));
+        assert_eq!(sum(flags::SEEDED), (1, 5));
+    }
+}

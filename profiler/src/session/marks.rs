@@ -69,13 +69,21 @@ impl Marks {
         })
     }
 
-    /// Looks at events that were opened anew. What the programs count goes on.
+    /// Events were opened anew: what they count begins with what they have now, and what the programs
+    /// count goes on.
     pub(super) fn look_again(
         &mut self,
         programs: &Programs,
         events: &[(Sampling, Opened)],
     ) -> Result<()> {
-        self.events = Self::now(programs, events)?.events;
+        let mut now = Self::now(programs, events)?.events;
+        for (now, before) in now.iter_mut().zip(&self.events) {
+            for (cpu, mark) in now {
+                let before = before.get(cpu);
+                mark.counters = before.map_or(mark.counters, |before| before.counters);
+            }
+        }
+        self.events = now;
         Ok(())
     }
 
