@@ -207,6 +207,10 @@ pub(crate) static WAITS_1: HashMap<WaitKey, WaitCount> = HashMap::with_max_entri
 #[map]
 pub(crate) static NEW_WAIT: PerCpuArray<WaitCount> = PerCpuArray::with_max_entries(1, 0);
 
+/// The key of a wait that goes on, for the program that visits all threads: it is too large for its stack.
+#[map]
+pub(crate) static TURNED: PerCpuArray<WaitKey> = PerCpuArray::with_max_entries(1, 0);
+
 /// The wait of the thread that got the CPU last, where its stack is still to be taken.
 #[map]
 pub(crate) static PENDING: PerCpuArray<PendingWait> = PerCpuArray::with_max_entries(1, 0);

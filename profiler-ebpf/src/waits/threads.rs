@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     kernel::{Object, config, read},
-    maps::CONTROL,
+    maps::{CONTROL, TURNED},
     targets,
 };
 
@@ -179,8 +179,11 @@ fn begin(task: *mut task_struct) {
 /// very moment, one of the two may be lost, which the residual tells.
 #[inline(always)]
 fn turn(control: &Control, thread: &mut Thread, task: *mut task_struct) -> Option<ThreadTimes> {
+    // SAFETY: the entry is this CPU's own, and threads are visited one after another.
+    let key = unsafe { TURNED.get_ptr_mut(0)?.as_mut()? };
     let since = thread.since();
-    let (phase, mut key, woken_ns) = (thread.phase, thread.key, thread.woken_ns);
+    let (phase, woken_ns) = (thread.phase, thread.woken_ns);
+    *key = thread.key;
     if phase == phase::RUNNING {
         stacks::identify(thread, task);
     } else if phase != phase::AWAY {
@@ -206,7 +209,7 @@ fn turn(control: &Control, thread: &mut Thread, task: *mut task_struct) -> Optio
             key.waker = StackHash::NONE;
             key.flags |= flags::OPEN;
             thread.key.flags |= flags::SEEDED;
-            count::add(&key, &wait.alone(key.tid));
+            count::add(key, &wait.alone(key.tid));
         }
     }
     if is_end {
