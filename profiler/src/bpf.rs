@@ -1,13 +1,13 @@
 //! The kernel programs in use: loading, attaching, and reading what they counted.
 
+mod calls;
 mod identifier;
 mod images;
 mod waits;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
 
@@ -28,6 +28,7 @@ use aya::{
 
 pub use self::{identifier::Identifier, images::images};
 use crate::tables::{Arrays, TableSizes};
+use calls::{link_perf_event, remove_key, wait_for_running_programs};
 
 pub use waits::WaitSettings;
 
@@ -419,90 +420,4 @@ fn infos(ebpf: &Ebpf) -> Result<Vec<(&str, ProgramInfo)>> {
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut aya::programs::Program> {
     ebpf.program_mut(name)
         .ok_or_else(|| anyhow!("no program `{name}` in the object"))
-}
-
-/// Waits until every program that was running has ended. The programs run as RCU readers, and a
-/// global memory barrier waits for all of those; on a kernel with `nohz_full` CPUs, which refuses
-/// it, a time that no program takes stands in.
-fn wait_for_running_programs() {
-    // SAFETY: the call takes no pointers.
-    let answer = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
-    if answer != 0 {
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
-}
-
-/// `BPF_MAP_DELETE_ELEM`; a key that is not there is as good as removed.
-fn remove_key<Key>(map: BorrowedFd<'_>, key: &Key) -> io::Result<()> {
-    const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
-    /// The part of `bpf_attr` for a map's elements: `linux/bpf.h`.
-    #[repr(C)]
-    struct Element {
-        map: u32,
-        padding: u32,
-        key: u64,
-        value: u64,
-        flags: u64,
-    }
-    let mut attributes = Element {
-        map: map.as_raw_fd().cast_unsigned(),
-        padding: 0,
-        key: std::ptr::from_ref(key) as u64,
-        value: 0,
-        flags: 0,
-    };
-    // SAFETY: the attributes are valid for the size that is given, and the key for the map's.
-    let answer = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_MAP_DELETE_ELEM,
-            &raw mut attributes,
-            size_of::<Element>(),
-        )
-    };
-    match io::Error::last_os_error() {
-        error if answer != 0 && error.raw_os_error() != Some(libc::ENOENT) => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// `BPF_LINK_CREATE` for a perf event. aya attaches without a cookie, by which the program tells
-/// one event from another.
-fn link_perf_event(
-    program: BorrowedFd<'_>,
-    event: BorrowedFd<'_>,
-    cookie: u64,
-) -> io::Result<OwnedFd> {
-    const BPF_LINK_CREATE: libc::c_int = 28;
-    const BPF_PERF_EVENT: u32 = 41;
-    /// `bpf_attr.link_create`: `linux/bpf.h`.
-    #[repr(C)]
-    struct LinkCreate {
-        program: i32,
-        target: i32,
-        attach_type: u32,
-        flags: u32,
-        cookie: u64,
-    }
-    let mut attributes = LinkCreate {
-        program: program.as_raw_fd(),
-        target: event.as_raw_fd(),
-        attach_type: BPF_PERF_EVENT,
-        flags: 0,
-        cookie,
-    };
-    // SAFETY: the attributes are valid for the size that is given.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_LINK_CREATE,
-            &raw mut attributes,
-            size_of::<LinkCreate>(),
-        )
-    };
-    match i32::try_from(fd) {
-        // SAFETY: the kernel has just given this descriptor to us alone.
-        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
-        _ => Err(io::Error::last_os_error()),
-    }
 }

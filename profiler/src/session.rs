@@ -2,10 +2,10 @@
 //! once, at its end, and what runs all the time is cut into windows.
 
 mod marks;
+mod setup;
 mod threads;
 
 use std::{
-    os::fd::AsFd,
     path::Path,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -13,19 +13,18 @@ use std::{
 
 use abi::{
     WAITS,
-    config::{Config, Offsets, Scope, Target},
+    config::{Scope, Target},
     reasons::{Counters, Outcome},
     records::FileIdentity,
     waits::ThreadTimes,
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use aya::maps::{MapData, RingBuf};
 use tokio::io::unix::AsyncFd;
 
 use crate::{
     account::EventAccount,
-    addresses,
-    bpf::{Identifier, Programs, Runs, Sizes},
+    bpf::{Identifier, Programs, Runs},
     btf::{self, Btf},
     cli::RecordArgs,
     clock::monotonic_ns,
@@ -45,6 +44,7 @@ use crate::{
     worker::{Limits, Workers},
 };
 use marks::Marks;
+use setup::{config, open_events, sizes};
 use threads::ThreadWindows;
 
 /// How often the counts are taken.
@@ -52,13 +52,6 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How often the rings are emptied, if nothing asks for it earlier: programs that are started by the
 /// thousand fill that of their mappings in a fifth of a second.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(100);
-/// Entries of the map of counts.
-const COUNT_ENTRIES: u32 = 1 << 15;
-/// Entries of the map of waits, which is emptied as often as that of counts and whose entries take half
-/// a kilobyte each.
-const WAIT_ENTRIES: u32 = 1 << 14;
-/// Where all times are wanted, those within 17 ms share a count.
-const MOMENT_MASK: u32 = u32::MAX << 8;
 /// How long a slice of a window is.
 const SLICE_NS: u64 = 100_000_000;
 
@@ -488,33 +481,6 @@ impl Account {
     }
 }
 
-fn sizes(args: &RecordArgs, ready: &Ready) -> Sizes {
-    Sizes {
-        tables: ready.sizes(),
-        ring_bytes: args.ring_bytes,
-        count_entries: args.count_entries.unwrap_or(COUNT_ENTRIES),
-        wait_entries: match args.waits() {
-            true => args.count_entries.unwrap_or(WAIT_ENTRIES),
-            false => 1,
-        },
-    }
-}
-
-fn open_events(
-    programs: &mut Programs,
-    samplings: Vec<Sampling>,
-) -> Result<Vec<(Sampling, Opened)>> {
-    let mut events = Vec::new();
-    for (number, sampling) in (0..).zip(samplings) {
-        let opened = Opened::on_all_cpus(&sampling)?;
-        for (_, event) in &opened.events {
-            programs.sample_on(event.as_fd(), number)?;
-        }
-        events.push((sampling, opened));
-    }
-    Ok(events)
-}
-
 /// A file that a mapping was told of, where it is to be built.
 fn news(
     tables: &mut Tables,
@@ -533,29 +499,4 @@ fn news(
     }
     tables.forget(&known_as);
     file.filter(|file| tables.ask(file.identity))
-}
-
-fn config(targets: &Targets, detail: Detail, offsets: Offsets) -> Result<Config> {
-    let mut seed = [0; 16];
-    // SAFETY: the call writes at most the length that is given.
-    let got = unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), 0) };
-    if got != 16 {
-        bail!("failed to get random bytes from the kernel");
-    }
-    let (low, high) = seed.split_at(8);
-    Ok(Config {
-        hash_seed: [
-            u64::from_ne_bytes(low.try_into()?),
-            u64::from_ne_bytes(high.try_into()?),
-        ],
-        cgroup_id: targets.cgroup.id,
-        cgroup_level: targets.cgroup.level,
-        scope: targets.scope as u32,
-        has_threads: u32::from(targets.has_threads()),
-        with_cgroups: u32::from(detail.cgroups),
-        moment_mask: if detail.times { MOMENT_MASK } else { 0 },
-        padding: 0,
-        addresses: addresses::of_this_machine(),
-        offsets,
-    })
 }
