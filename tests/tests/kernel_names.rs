@@ -92,7 +92,8 @@ fn hidden_addresses_are_said() {
         "kernel.kptr_restrict 0 and perf_event_paranoid 1 hide nothing"
     );
     for words in [
-        "the kernel: unnamed: kernel-addresses-hidden; run timesink as root or with CAP_SYSLOG",
+        "the kernel: unnamed: kernel-addresses-hidden",
+        "run timesink as root or with CAP_SYSLOG",
         "timesink: warning: functions of the kernel have no names",
         "kernel.kptr_restrict",
     ] {
