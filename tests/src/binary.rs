@@ -60,7 +60,15 @@ fn profile_folder() -> PathBuf {
 }
 
 fn build(profile: &str) {
-    let built = Command::new(env!("CARGO"))
+    let mut cargo = Command::new(env!("CARGO"));
+    // Of the package that is tested: to some build scripts another value means to build anew.
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&name);
+        }
+    }
+    let built = cargo
         .args(["build", "--quiet", "--package", "profiler"])
         .args(["--bin", "timesink", "--profile", profile])
         .status()

@@ -88,7 +88,15 @@ pub(super) fn build() -> Result<PathBuf> {
         .nth(2)
         .context("failed to find cargo's target folder; use `--timesink PATH`")?;
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
+    let mut cargo = Command::new(cargo);
+    // Of this package: to some build scripts another value means to build anew.
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&name);
+        }
+    }
+    let status = cargo
         .args(["build", "--quiet", "--locked", "--release"])
         .args(["--package", "profiler", "--bin", "timesink", "--target-dir"])
         .arg(target)
