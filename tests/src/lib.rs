@@ -9,6 +9,7 @@
     reason = "in a test a failure is the answer"
 )]
 
+mod agent;
 mod binary;
 mod browser;
 mod cgroup;
@@ -26,6 +27,7 @@ mod whole;
 mod windows;
 mod workload;
 
+pub use agent::Agent;
 pub use binary::{Run, Running, binary, release_binary, timesink};
 pub use browser::Browser;
 pub use cgroup::Cgroup;

@@ -5,8 +5,6 @@
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::TcpStream,
     process::{Command, Stdio},
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -14,81 +12,10 @@ use std::{
 
 use output::{Label, Matcher, Profile, Query, Range, Store, TimelineOf, open};
 use tempfile::TempDir;
-use tests::{Cgroup, Run, Running, Workload, alone, release_binary, require_root, tool};
+use tests::{Agent, Cgroup, Running, Workload, alone, release_binary, require_root, tool};
 
 const SECOND_NS: i64 = 1_000_000_000;
-/// How long the windows are.
-const WINDOW: &str = "2s";
-const WINDOW_NS: i64 = 2 * SECOND_NS;
-
-/// An agent, and the folder that is its store.
-struct Agent {
-    running: Running,
-    folder: TempDir,
-    address: String,
-}
-
-impl Agent {
-    fn start(options: &[&str]) -> Self {
-        Self::start_in(tempfile::tempdir().unwrap(), options)
-    }
-
-    /// Starts it, and waits until it records.
-    fn start_in(folder: TempDir, options: &[&str]) -> Self {
-        let mut command = Command::new(release_binary());
-        command.args(["agent", "-v", "--window", WINDOW, "--listen", "127.0.0.1:0"]);
-        command.arg("--store").arg(folder.path());
-        command.arg("--spool").arg(folder.path().join("spool"));
-        command.args(options);
-        let mut running = Running::spawn(command);
-        let said = running.wait_for("the page is at http://");
-        let address = said.rsplit_once("http://").unwrap().1;
-        let address = address.trim_end_matches('/').to_owned();
-        running.wait_for("recording");
-        Self {
-            running,
-            folder,
-            address,
-        }
-    }
-
-    /// Ends it as systemd does.
-    fn end(self) -> (Run, TempDir) {
-        self.running.signal(libc::SIGTERM);
-        (self.running.finish(), self.folder)
-    }
-
-    /// The body of an answer.
-    fn get(&self, path: &str) -> Vec<u8> {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let host = &self.address;
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-        )
-        .unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        let head = answer.windows(4).position(|part| part == b"\r\n\r\n");
-        answer.split_off(head.unwrap() + 4)
-    }
-
-    /// The sum of all metrics whose lines begin so.
-    fn metric(&self, name: &str) -> f64 {
-        let body = String::from_utf8(self.get("/metrics")).unwrap();
-        let lines = body.lines().filter(|line| line.starts_with(name));
-        lines
-            .map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap())
-            .sum()
-    }
-
-    /// Waits until so many windows are in the store.
-    fn wait_for_windows(&self, count: f64) {
-        while self.metric("timesink_windows_total") < count {
-            thread::sleep(Duration::from_millis(200));
-        }
-    }
-}
+const WINDOW_NS: i64 = Agent::WINDOW_NS;
 
 fn now_ns() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -284,9 +211,7 @@ fn settings_are_read_again() {
     assert_eq!(agent.metric("timesink_rate_hertz"), 19.0);
     fs::write(settings.path(), "rate = 49\n").unwrap();
     agent.running.signal(libc::SIGHUP);
-    let said = agent.running.wait_for("the page is at http://");
-    let address = said.rsplit_once("http://").unwrap().1;
-    agent.address = address.trim_end_matches('/').to_owned();
+    agent.wait_for_page();
     agent.running.wait_for("recording cpu-clock at 49 Hz");
     fs::write(settings.path(), "rat = 49\n").unwrap();
     agent.running.signal(libc::SIGHUP);

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a failure is the answer")]
 
+mod agents;
 mod loss;
 mod servers;
 #[path = "../../../output/tests/store/mod.rs"]
