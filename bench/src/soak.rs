@@ -18,12 +18,14 @@ use crate::{
     process::Process,
     scenario::{Load, Scenario},
     stats::Held,
-    usage::tree_cpu_ns,
+    usage::{tree_cpu_ns, tree_private_bytes},
     workload::{self, Build, Running},
 };
 
 /// How many looks are taken.
 const LOOKS: u32 = 30;
+/// How often memory is looked at.
+const PEAK_POLL: Duration = Duration::from_secs(2);
 /// The budget that the agent has to keep.
 const BUDGET: &str = "cpu=6%,memory=256M";
 /// A library that the load is not linked with.
@@ -38,9 +40,12 @@ pub(crate) struct Minute {
     cpu_percent: f64,
     /// The same of its programs in the kernel.
     kernel_percent: f64,
-    resident_bytes: u64,
+    /// Of the agent and its readers, without pages of files.
+    private_bytes: u64,
     /// Of BPF maps.
     map_bytes: u64,
+    /// The most of both together that was seen.
+    peak_bytes: u64,
     open_files: usize,
     store_bytes: u64,
 }
@@ -67,15 +72,16 @@ pub(crate) fn measure(
     let stderr = folder.join("soak.err");
     let agent = Process::start(&mut command, &folder.join("soak.out"), &stderr)?;
     show(&format!(
-        "{:>7} {:>7} {:>7} {:>8} {:>9} {:>6} {:>10}",
-        "minutes", "CPU %", "BPF %", "RSS MiB", "maps MiB", "files", "store MiB"
+        "{:>7} {:>7} {:>7} {:>8} {:>8} {:>8} {:>6} {:>9}",
+        "minutes", "CPU %", "BPF %", "own MiB", "maps MiB", "peak MiB", "files", "store MiB"
     ));
     let mut looks = Vec::new();
     let mut last = Look::at(agent.pid())?;
     for _ in 0..LOOKS {
-        thread::sleep(scenario.duration / LOOKS);
+        let peak_bytes = peak_within(scenario.duration / LOOKS, agent.pid());
         let look = Look::at(agent.pid()).context("the agent has ended")?;
-        let minute = look.since(&last, looks.last(), &store);
+        let mut minute = look.since(&last, looks.last(), &store);
+        minute.peak_bytes = peak_bytes.max(look.private_bytes + look.map_bytes);
         show(&row(&minute));
         looks.push(minute);
         last = look;
@@ -91,6 +97,19 @@ pub(crate) fn measure(
     }
     show(&account(&store)?);
     Ok(looks)
+}
+
+/// Waits, and tells the most memory that the agent had meanwhile.
+fn peak_within(time: Duration, pid: u32) -> u64 {
+    let until = Instant::now() + time;
+    let mut peak = 0;
+    while Instant::now() < until {
+        thread::sleep(PEAK_POLL.min(time));
+        let mut held = Held::default();
+        held.add(pid);
+        peak = peak.max(tree_private_bytes(pid) + held.map_bytes());
+    }
+    peak
 }
 
 /// Two busy threads, children of milliseconds, and a library in a loop.
@@ -110,7 +129,7 @@ struct Look {
     cpu_ns: u64,
     kernel_ns: u64,
     map_bytes: u64,
-    resident_bytes: u64,
+    private_bytes: u64,
     open_files: usize,
 }
 
@@ -118,15 +137,12 @@ impl Look {
     fn at(pid: u32) -> Result<Self> {
         let mut held = Held::default();
         held.add(pid);
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         Ok(Self {
             at: Instant::now(),
             cpu_ns: tree_cpu_ns(pid)?,
             kernel_ns: held.runs().unwrap_or_default().all_ns,
             map_bytes: held.map_bytes(),
-            resident_bytes: kib.unwrap_or(0) * 1024,
+            private_bytes: tree_private_bytes(pid),
             open_files: fs::read_dir(format!("/proc/{pid}/fd"))?.count(),
         })
     }
@@ -141,8 +157,9 @@ impl Look {
             seconds: before.map_or(0.0, |before| before.seconds) + elapsed.as_secs_f64(),
             cpu_percent: percent(self.cpu_ns, last.cpu_ns),
             kernel_percent: percent(self.kernel_ns, last.kernel_ns),
-            resident_bytes: self.resident_bytes,
+            private_bytes: self.private_bytes,
             map_bytes: self.map_bytes,
+            peak_bytes: 0,
             open_files: self.open_files,
             store_bytes: bytes_in(store),
         }
@@ -157,12 +174,13 @@ fn bytes_in(folder: &Path) -> u64 {
 
 fn row(minute: &Minute) -> String {
     format!(
-        "{:>7.1} {:>7.2} {:>7.2} {:>8.1} {:>9.1} {:>6} {:>10.1}",
+        "{:>7.1} {:>7.2} {:>7.2} {:>8.1} {:>8.1} {:>8.1} {:>6} {:>9.1}",
         minute.seconds / 60.0,
         minute.cpu_percent,
         minute.kernel_percent,
-        minute.resident_bytes as f64 / MIB,
+        minute.private_bytes as f64 / MIB,
         minute.map_bytes as f64 / MIB,
+        minute.peak_bytes as f64 / MIB,
         minute.open_files,
         minute.store_bytes as f64 / MIB,
     )

@@ -71,11 +71,20 @@ fn exact_cpu_ns(pid: u32) -> io::Result<u64> {
 
 /// The largest memory that each process of a tree had so far, added up, in bytes.
 pub(crate) fn tree_peak_bytes(root: u32) -> u64 {
-    let peak = |pid: u32| {
+    tree_bytes(root, "VmHWM:")
+}
+
+/// The memory of a tree of processes that is no file's, in bytes.
+pub(crate) fn tree_private_bytes(root: u32) -> u64 {
+    tree_bytes(root, "RssAnon:")
+}
+
+fn tree_bytes(root: u32, field: &str) -> u64 {
+    let bytes = |pid: u32| {
         let status = fs::read_to_string(process(pid).join("status")).unwrap_or_default();
-        peak_kib(&status).unwrap_or(0) * 1024
+        kib(&status, field).unwrap_or(0) * 1024
     };
-    tree(root).into_iter().map(peak).sum()
+    tree(root).into_iter().map(bytes).sum()
 }
 
 /// The state of the machine's CPUs.
@@ -131,11 +140,9 @@ fn reaped_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
-/// `VmHWM` of `/proc/PID/status`, in KiB.
-fn peak_kib(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+/// A field of `/proc/PID/status`, in KiB.
+fn kib(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
@@ -172,8 +179,8 @@ mod tests {
     #[test]
     fn the_peak_is_the_high_water_mark() {
         let status = "Name:\tx\nVmHWM:\t    8904 kB\nVmRSS:\t    100 kB\n";
-        assert_eq!(peak_kib(status), Some(8904));
-        assert_eq!(peak_kib("Name:\tkthreadd\n"), None);
+        assert_eq!(kib(status, "VmHWM:"), Some(8904));
+        assert_eq!(kib("Name:\tkthreadd\n", "VmHWM:"), None);
     }
 
     /// Idle, I/O wait and stolen time are not busy, and only the lines of CPUs are counted.
@@ -193,6 +200,7 @@ mod tests {
         assert!(!has_ended(pid));
         assert_ne!(tree_cpu_ns(pid).unwrap(), 0);
         assert!(tree_peak_bytes(pid) > 1 << 20);
+        assert!((1..tree_peak_bytes(pid)).contains(&tree_private_bytes(pid)));
         assert!(machine().unwrap().cpus > 0);
     }
 }

@@ -6,6 +6,7 @@
 pub mod budget;
 pub mod health;
 mod keeper;
+pub mod memory;
 mod recorder;
 pub mod settings;
 mod usage;

@@ -68,7 +68,7 @@ pub struct DoctorArgs {
 }
 
 /// `timesink record`
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(
     override_usage = "timesink record [OPTIONS] <-p PID | -t TID | --cgroup PATH | -a | -- COMMAND [ARGUMENT]...>"
 )]

@@ -56,6 +56,19 @@ impl Default for Bounds {
     }
 }
 
+impl Bounds {
+    /// So much memory for each of samples, waits and distinct stacks.
+    #[must_use]
+    pub fn of_each(bytes: usize) -> Self {
+        Self {
+            counts: bytes / size_of::<(SampleKey, SampleCount)>(),
+            waits: bytes / size_of::<(WaitKey, WaitCount)>(),
+            stack_bytes: bytes,
+            ..Self::default()
+        }
+    }
+}
+
 /// The slices of a recording, or of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slices {

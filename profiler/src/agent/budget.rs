@@ -4,8 +4,13 @@
 //! the samples, and stacks of waits are taken by chance; where ten minutes stayed far below it, twice as
 //! many. A sample weighs what its window's rate says, so sums stay right. Attaching everything anew, which
 //! is done at the start and a few times a day, is not part of the measure.
+//!
+//! Memory is divided among what takes it, with room for a second session beside the first. Where it comes
+//! near the budget all the same, the next session has half of it, and what finds no room there is counted.
 
 use std::{collections::VecDeque, str::FromStr, time::Duration};
+
+use crate::{cli::RecordArgs, collected::Bounds};
 
 /// Over how many windows the cost is taken before samples become fewer.
 const SHORT: usize = 6;
@@ -17,6 +22,16 @@ const NEAR: f64 = 0.8;
 const FAR: f64 = 0.3;
 /// By how many halvings at most.
 const MOST_HALVINGS: u32 = 8;
+/// The least memory that can be kept to, and the least that a session is given.
+const LEAST_BYTES: usize = 128 << 20;
+const LEAST_OF_SESSION_BYTES: usize = LEAST_BYTES / 2;
+/// What each of unwind tables in the kernel, maps of counts there, and counts, waits and stacks here may
+/// have of a session's memory.
+const PART: usize = 8;
+/// What an entry of the kernel's maps takes: a count and a wait with their keys, in two maps each.
+const ENTRY_BYTES: usize = 1500;
+/// Bytes of distinct stacks without a budget: an hour of a busy machine has some 20 MB of them.
+const STACK_BYTES: usize = 64 << 20;
 
 /// What may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -43,8 +58,8 @@ impl FromStr for Budget {
                 }
                 Some(("memory", value)) => {
                     let bytes = crate::cli::parse_bytes(value)?;
-                    if bytes < 64 << 20 {
-                        return Err("expected memory=64M or more".to_owned());
+                    if bytes < LEAST_BYTES {
+                        return Err("expected memory=128M or more".to_owned());
                     }
                     budget.memory_bytes = Some(bytes);
                 }
@@ -64,9 +79,37 @@ impl FromStr for Budget {
 pub struct Thrift {
     /// How often the rate is halved.
     pub halvings: u32,
+    /// What the memory of a session is divided from, where there is a budget.
+    pub memory_bytes: Option<usize>,
 }
 
 impl Thrift {
+    /// What was asked for, with so much memory in the kernel.
+    #[must_use]
+    pub fn recording(self, asked: &RecordArgs) -> RecordArgs {
+        let Some(bytes) = self.memory_bytes else {
+            return asked.clone();
+        };
+        let entries = u32::try_from(bytes / PART / ENTRY_BYTES).unwrap_or(u32::MAX);
+        RecordArgs {
+            unwind_memory: bytes / PART,
+            count_entries: Some(1 << entries.ilog2()),
+            ..asked.clone()
+        }
+    }
+
+    /// What is kept of a session.
+    #[must_use]
+    pub fn bounds(self) -> Bounds {
+        match self.memory_bytes {
+            Some(bytes) => Bounds::of_each(bytes / PART),
+            None => Bounds {
+                stack_bytes: STACK_BYTES,
+                ..Bounds::default()
+            },
+        }
+    }
+
     /// The rate in force where this one was asked for.
     #[must_use]
     pub fn rate(self, asked: u64) -> u64 {
@@ -97,7 +140,10 @@ impl Governor {
         Self {
             budget,
             asked_rate,
-            thrift: Thrift::default(),
+            thrift: Thrift {
+                halvings: 0,
+                memory_bytes: budget.memory_bytes,
+            },
             costs: VecDeque::new(),
         }
     }
@@ -142,6 +188,28 @@ impl Governor {
         ))
     }
 
+    /// Takes in how much memory there is, and tells whether the next session is to have less, and why.
+    pub fn after_growth(&mut self, bytes: u64) -> Option<String> {
+        let budget = self.budget.memory_bytes?;
+        let of_session = self.thrift.memory_bytes?;
+        if bytes as f64 <= budget as f64 * NEAR || of_session / 2 < LEAST_OF_SESSION_BYTES {
+            return None;
+        }
+        self.thrift.memory_bytes = Some(of_session / 2);
+        Some(format!(
+            "half the room for stacks, counts and unwind tables from here on: {} MiB are used, the budget \
+             is {} MiB",
+            bytes >> 20,
+            budget >> 20
+        ))
+    }
+
+    /// A session ends since its time has come: the next may have twice the memory.
+    pub fn session_ends(&mut self) {
+        let twice = self.thrift.memory_bytes.map(|bytes| bytes * 2);
+        self.thrift.memory_bytes = twice.min(self.budget.memory_bytes);
+    }
+
     /// The mean of the last windows, where there are so many.
     fn mean(&self, windows: usize) -> Option<f64> {
         let last = self.costs.iter().rev().take(windows);
@@ -151,7 +219,10 @@ impl Governor {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::cli::AgentCommand;
 
     const WINDOW: Duration = Duration::from_secs(10);
 
@@ -180,7 +251,7 @@ mod tests {
             "cpu=0",
             "cpu=nan",
             "cpu=inf",
-            "memory=1M",
+            "memory=127M",
             "disk=1",
         ] {
             assert!(bad.parse::<Budget>().is_err(), "{bad}");
@@ -210,10 +281,45 @@ mod tests {
         assert_eq!(governor.thrift().rate(100), 100);
     }
 
+    /// Near the budget a session has half the memory of the one before, down to a least, and what it is
+    /// divided into is less than all of it even beside another session.
+    #[test]
+    fn sessions_become_smaller_in_time() {
+        let mut governor = Governor::new("memory=256M".parse().unwrap(), 19);
+        let asked = AgentCommand::parse_from(["agent"]).args.recording();
+        let sizes = |governor: &Governor| {
+            let recording = governor.thrift().recording(&asked);
+            let bounds = governor.thrift().bounds();
+            let entries = recording.count_entries.unwrap();
+            (
+                recording.unwind_memory >> 20,
+                entries,
+                bounds.stack_bytes >> 20,
+            )
+        };
+        assert_eq!(sizes(&governor), (32, 16_384, 32));
+        assert_eq!(governor.after_growth(200 << 20), None);
+        let words = governor.after_growth(210 << 20).unwrap();
+        assert!(
+            words.ends_with("210 MiB are used, the budget is 256 MiB"),
+            "{words}"
+        );
+        assert_eq!(sizes(&governor), (16, 8192, 16));
+        assert!(governor.after_growth(300 << 20).is_some());
+        assert_eq!(governor.after_growth(300 << 20), None);
+        for memory in [16, 32, 32] {
+            governor.session_ends();
+            assert_eq!(sizes(&governor).0, memory);
+        }
+    }
+
     /// Without a budget nothing changes.
     #[test]
     fn without_a_budget_nothing_changes() {
         let mut governor = Governor::new(Budget::default(), 19);
         assert_eq!(changes(&mut governor, 100, 9000), 0);
+        assert_eq!(governor.after_growth(u64::MAX), None);
+        governor.session_ends();
+        assert_eq!(governor.thrift(), Thrift::default());
     }
 }

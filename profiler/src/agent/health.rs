@@ -13,6 +13,8 @@ use output::{
 };
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::memory::Memory;
+
 /// How long who asks for a window waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A window that is later than this many lengths is missing.
@@ -129,11 +131,14 @@ impl Health {
         self.counts().sessions += 1;
     }
 
-    /// Samples are taken at this rate from now on; whether that is for the budget.
-    pub fn rate(&self, hz: u64, for_budget: bool) {
-        let mut counts = self.counts();
-        counts.rate_hz = hz;
-        counts.changes += u64::from(for_budget);
+    /// Samples are taken at this rate from now on.
+    pub fn rate(&self, hz: u64) {
+        self.counts().rate_hz = hz;
+    }
+
+    /// Something was changed for the budget.
+    pub fn changed(&self) {
+        self.counts().changes += 1;
     }
 
     /// What was used so far.
@@ -163,7 +168,7 @@ impl Live for Health {
             ),
             counter(
                 "timesink_budget_changes_total",
-                "How often the rate was changed for the budget.",
+                "How often rate or memory were changed for the budget.",
                 counts.changes as f64,
             ),
             gauge(
@@ -188,7 +193,12 @@ impl Live for Health {
             metrics.push(labelled(metric, "cause", cause));
         }
         drop(counts);
-        for (of, bytes) in [("agent", resident_bytes()), ("kernel", kernel_bytes())] {
+        let memory = Memory::now();
+        for (of, bytes) in [
+            ("agent", memory.agent),
+            ("readers", memory.readers),
+            ("kernel", memory.kernel),
+        ] {
             let metric = gauge(
                 "timesink_memory_bytes",
                 "Memory, by where it is.",
@@ -281,27 +291,4 @@ fn gauge(name: &'static str, help: &'static str, value: f64) -> Metric {
 fn labelled(mut metric: Metric, label: &'static str, value: &str) -> Metric {
     metric.labels.push((label, value.to_owned()));
     metric
-}
-
-/// The memory of this process, by `VmRSS` of `proc_pid_status(5)`.
-#[must_use]
-pub fn resident_bytes() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-    kib.unwrap_or(0) * 1024
-}
-
-/// The memory of this process's BPF maps, by `memlock` of their descriptors.
-fn kernel_bytes() -> u64 {
-    let folder = fs::read_dir("/proc/self/fdinfo").into_iter().flatten();
-    let infos = folder.filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok());
-    let bytes = infos.filter_map(|info| {
-        let is_map = info.lines().any(|line| line.starts_with("map_type:"));
-        let line = info
-            .lines()
-            .find_map(|line| line.strip_prefix("memlock:"))?;
-        is_map.then(|| line.trim().parse::<u64>().ok())?
-    });
-    bytes.sum()
 }

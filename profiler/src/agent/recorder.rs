@@ -16,11 +16,11 @@ use super::{
     budget::{Governor, Thrift},
     health::{Health, Kept},
     keeper::{Closed, Keeper},
+    memory::Memory,
     usage::Usage,
 };
 use crate::{
     cli::{AgentArgs, RecordArgs},
-    collected::Bounds,
     perf::Rate,
     record::Recorded,
     report::{Asked, Report, Signals, tell},
@@ -36,8 +36,8 @@ const SHORTEST_SESSION: Duration = Duration::from_secs(600);
 const FULL: f64 = 0.5;
 /// No window is shorter than this, but where somebody asks for one.
 const SHORTEST: Duration = Duration::from_millis(100);
-/// Distinct stacks of one session: an hour of a busy machine has some 20 MB of them.
-const STACK_BYTES: usize = 64 << 20;
+/// One that takes too much memory goes on at least so long: what is prepared for a session takes some of it.
+const SETTLING: Duration = Duration::from_secs(60);
 
 /// What ends a look at what comes.
 enum Event {
@@ -63,15 +63,16 @@ pub(super) async fn record(
     health: &Health,
 ) -> Result<Asked> {
     let asked = Arc::new(args.recording());
-    let mut session = attach(&asked, Thrift::default())?;
+    let governor = Governor::new(args.budget.unwrap_or_default(), args.rate);
+    let mut session = attach(&asked, governor.thrift())?;
     let usage = Usage::begin()?;
     session.begin()?;
     health.attached();
-    health.rate(args.rate, false);
+    health.rate(args.rate);
     let report = Report::new(args.verbose);
     report.say(&format!("recording {}", session.describe()));
     let recorder = Recorder {
-        governor: Governor::new(args.budget.unwrap_or_default(), args.rate),
+        governor,
         window: args.window,
         asked,
         keeper,
@@ -146,28 +147,46 @@ impl Recorder<'_> {
             return Ok(());
         }
         if let Some(words) = self.governor.after_window(used, length) {
-            self.change(words)?;
+            self.change()?;
+            self.changed(words);
         }
-        let is_full = self.session.fullness() > FULL && self.began.elapsed() > SHORTEST_SESSION;
-        if is_full || self.began.elapsed() > SESSION {
-            let (asked, thrift) = (Arc::clone(&self.asked), self.governor.thrift());
-            let attach = move || attach(&asked, thrift);
-            self.next = Some(tokio::task::spawn_blocking(attach));
+        let age = self.began.elapsed();
+        let is_full = self.session.fullness() > FULL && age > SHORTEST_SESSION;
+        if is_full || age > SESSION {
+            self.governor.session_ends();
+            self.begin_anew();
+        } else if age > SETTLING
+            && let Some(words) = self.governor.after_growth(Memory::now().all())
+        {
+            self.changed(words);
+            self.begin_anew();
         }
         Ok(())
     }
 
+    /// Prepares the next session.
+    fn begin_anew(&mut self) {
+        let (asked, thrift) = (Arc::clone(&self.asked), self.governor.thrift());
+        let attach = move || attach(&asked, thrift);
+        self.next = Some(tokio::task::spawn_blocking(attach));
+    }
+
+    /// Says what was changed for the budget.
+    fn changed(&mut self, words: String) {
+        self.health.changed();
+        tell(format_args!("timesink: {words}\n"));
+        self.comments.push(words);
+    }
+
     /// Goes over to another rate.
-    fn change(&mut self, words: String) -> Result<()> {
+    fn change(&mut self) -> Result<()> {
         let thrift = self.governor.thrift();
         self.session.resample(samplings(&self.asked, thrift)?)?;
         if thrift.samples_waits() {
             self.session.sample_waits();
         }
         let rate = thrift.rate(self.asked.rate.unwrap_or(1));
-        self.health.rate(rate, true);
-        tell(format_args!("timesink: {words}\n"));
-        self.comments.push(words);
+        self.health.rate(rate);
         Ok(())
     }
 
@@ -232,18 +251,16 @@ async fn next_event(
 }
 
 fn attach(asked: &RecordArgs, thrift: Thrift) -> Result<Session> {
+    let asked = &thrift.recording(asked);
     let targets = Targets::find(asked)?;
     let detail = Detail {
         cgroups: true,
         times: true,
     };
-    let bounds = Bounds {
-        stack_bytes: STACK_BYTES,
-        ..Bounds::default()
-    };
     let report = Report::new(asked.verbose);
     let samplings = samplings(asked, thrift)?;
-    Session::attach(asked, &targets, samplings, (detail, bounds), &report)
+    let how = (detail, thrift.bounds());
+    Session::attach(asked, &targets, samplings, how, &report)
 }
 
 /// What is sampled on, with as many samples as the budget has room for.

@@ -138,7 +138,7 @@ impl AgentArgs {
             fail_unresolved: None,
             verbose: self.verbose,
             ring_bytes: 4 << 20,
-            unwind_memory: memory.map_or(64 << 20, |bytes| bytes / 4),
+            unwind_memory: 64 << 20,
             symbol_memory: memory.map_or(256 << 20, |bytes| bytes / 2),
             count_entries: None,
         }
