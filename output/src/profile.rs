@@ -42,6 +42,8 @@ pub struct Profile {
     functions: Table<FunctionId, Function>,
     frames: Table<FrameId, Frame>,
     stacks: Table<StackId, Stack>,
+    /// The frames and stacks of the last one that was given root first: the next shares most of its callers.
+    last_frames: Vec<(FrameId, StackId)>,
     samples: Table<SampleIndex, (StackId, Labels)>,
     /// One value per sample type for each of `samples`, in one vector.
     values: Vec<u64>,
@@ -92,6 +94,7 @@ impl Profile {
             functions: Table::default(),
             frames: Table::default(),
             stacks: Table::default(),
+            last_frames: Vec::new(),
             samples: Table::default(),
             values: Vec::new(),
         }
@@ -152,9 +155,17 @@ impl Profile {
 
     /// The handle of a stack given root first; `None` when there are no frames.
     pub fn intern_frames(&mut self, root_first: &[FrameId]) -> Option<StackId> {
-        root_first.iter().fold(None, |parent, &frame| {
-            Some(self.intern_stack(parent, frame))
-        })
+        let mut last = std::mem::take(&mut self.last_frames);
+        let both = root_first.iter().zip(&last);
+        let shared = both.take_while(|&(&frame, &(known, _))| frame == known);
+        last.truncate(shared.count());
+        for &frame in &root_first[last.len()..] {
+            let parent = last.last().map(|&(_, stack)| stack);
+            last.push((frame, self.intern_stack(parent, frame)));
+        }
+        let stack = last.last().map(|&(_, stack)| stack);
+        self.last_frames = last;
+        stack
     }
 
     /// A frame called `name` that stands for what is missing: `[lost: cause]`, `[truncated]`, `[incomplete]`.

@@ -82,6 +82,16 @@ pub struct Taken {
     pub waits: HashMap<WaitKey, WaitCount>,
 }
 
+/// Who may be counting while counts are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhoCounts {
+    /// Programs, for whose end is waited; that takes the kernel some ten milliseconds.
+    Programs,
+    /// Nobody: there are no programs but those of perf events, which are off. To switch one off waits for
+    /// the program that it has started.
+    Nobody,
+}
+
 /// What the kernel counted of programs' runs while its BPF statistics were on: `aya::sys::enable_stats`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Runs {
@@ -359,7 +369,7 @@ impl Programs {
     ///
     /// # Errors
     /// Where a map cannot be read.
-    pub fn take_counts(&mut self) -> Result<Taken> {
+    pub fn take_counts(&mut self, who_counts: WhoCounts) -> Result<Taken> {
         let (counts, waits) = match self.control.active_counts {
             0 => ("COUNTS_0", "WAITS_0"),
             _ => ("COUNTS_1", "WAITS_1"),
@@ -368,7 +378,9 @@ impl Programs {
         self.counts_taken += 1;
         self.control.epoch = self.counts_taken / COUNTS_PER_EPOCH;
         self.set_control()?;
-        wait_for_running_programs();
+        if who_counts == WhoCounts::Programs {
+            wait_for_running_programs();
+        }
         Ok(Taken {
             counts: self.empty(counts)?,
             waits: self.empty(waits)?,

@@ -35,6 +35,23 @@ pub fn return_freed_memory() {
     }
 }
 
+/// Keeps what is freed from here on for what follows: to finish a recording takes and frees many large
+/// pieces one after the other, and fresh memory has to be cleared each time.
+pub fn keep_freed_memory() {
+    #[cfg(target_env = "gnu")]
+    {
+        // The most that it takes.
+        const LARGE_BYTES: libc::c_int = 32 << 20;
+        const PIECE_BYTES: libc::c_int = 16 << 20;
+        // SAFETY: the calls take two numbers each; the C library reads them when it is asked for memory.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, LARGE_BYTES);
+            libc::mallopt(libc::M_TOP_PAD, PIECE_BYTES);
+        }
+    }
+}
+
 /// Gives the kernel what was freed in small pieces, which the C library of GNU keeps for later: a window
 /// takes many for a moment.
 pub fn give_freed_memory_back() {

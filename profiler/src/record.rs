@@ -16,7 +16,7 @@ use crate::{
     cli::RecordArgs,
     collected::{Bounds, Collected},
     command::{Running, Waiting},
-    limits::Descriptors,
+    limits::{Descriptors, keep_freed_memory},
     report::{Report, Signals},
     sampling::Sampling,
     schedstat::{self, Schedstats},
@@ -101,6 +101,7 @@ pub async fn record(
         session.collect(stopped, report).await?
     };
     let stopped = session.stop()?;
+    keep_freed_memory();
     let schedstats = threads_before.map(|before| Schedstats {
         before,
         after: schedstat::of_all(),

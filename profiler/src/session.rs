@@ -24,7 +24,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::{
     account::EventAccount,
-    bpf::{Identifier, Programs, Runs},
+    bpf::{Identifier, Programs, Runs, WhoCounts},
     btf::{self, Btf},
     cli::RecordArgs,
     clock::monotonic_ns,
@@ -201,7 +201,7 @@ impl Session {
             self.take_threads(living);
         }
         let now = Marks::now(&self.programs, &self.events)?;
-        self.take_all()?;
+        self.take_all(WhoCounts::Programs)?;
         self.collected.files.find_late();
         let before = std::mem::replace(&mut self.marks, now);
         let account = self.account(&before)?;
@@ -262,7 +262,10 @@ impl Session {
         // They start while the kernel is waited for.
         let readers = Arc::clone(&self.workers);
         std::thread::spawn(move || readers.prepare(readers.readers()));
-        self.take_all()?;
+        self.take_all(match self.watching {
+            Some(_) => WhoCounts::Programs,
+            None => WhoCounts::Nobody,
+        })?;
         // No table is of use any more, and names are.
         self.collected.files.take_last_copies();
         self.collected.files.find_late();
@@ -354,7 +357,7 @@ impl Session {
                 _ = tick.tick() => {
                     // All readers but one wait a second at the most for the next file.
                     self.workers.dismiss();
-                    self.take_all()?;
+                    self.take_all(WhoCounts::Programs)?;
                     self.keep_waits_cheap()?;
                     self.tables.retry(&mut self.programs)?;
                     if report.is_live() {
@@ -373,9 +376,9 @@ impl Session {
         }
     }
 
-    fn take_all(&mut self) -> Result<()> {
+    fn take_all(&mut self, who_counts: WhoCounts) -> Result<()> {
         self.drain();
-        let taken = self.programs.take_counts()?;
+        let taken = self.programs.take_counts(who_counts)?;
         let now_ns = monotonic_ns();
         // With times of their own, the samples of JITs may fill the map before it is emptied.
         if taken.counts.len() > self.count_entries as usize / 2

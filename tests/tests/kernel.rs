@@ -16,7 +16,7 @@ use abi::{
 use aya::sys::{Stats, enable_stats};
 use profiler::{
     addresses,
-    bpf::{Programs, Sizes},
+    bpf::{Programs, Sizes, WhoCounts},
     btf::{self, Btf},
     events::Event,
     perf::{PerCpuEvent, Rate, online_cpus},
@@ -105,7 +105,7 @@ fn record(mut programs: Programs) -> Recorded {
     while let Some(record) = ring.next() {
         records.push(record.to_vec());
     }
-    let counts = programs.take_counts().unwrap().counts;
+    let counts = programs.take_counts(WhoCounts::Nobody).unwrap().counts;
     Recorded {
         programs,
         counts,

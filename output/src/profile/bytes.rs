@@ -91,6 +91,7 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Profile, Damaged> {
         functions: table(fields.functions)?,
         frames: table(fields.frames)?,
         stacks: table(fields.stacks)?,
+        last_frames: Vec::new(),
         samples: table::<SampleIndex, _>(fields.samples)?,
         values: fields.values,
     })
