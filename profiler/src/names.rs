@@ -182,13 +182,14 @@ impl Names {
     fn enter(&mut self, collected: &Collected, profile: &mut Profile, read: &Read) {
         let known = collected.files.get(read.number);
         let path = known.map(|known| known.path.to_string_lossy().into_owned());
-        let place = Place {
+        let mut place = Place {
             kind: FrameKind::User,
             mapping: mapping(profile, read, path.as_deref()),
             text: match read.number {
                 file::ANONYMOUS => Some("[anonymous memory]".to_owned()),
                 _ => path.filter(|path| !path.is_empty()),
             },
+            last: None,
         };
         let without = match read.number {
             file::ANONYMOUS => Nameless::Anonymous,
@@ -226,10 +227,11 @@ impl Names {
                     kind: MappingKind::Jit,
                     size_bytes: 0,
                 };
-                let place = Place {
+                let mut place = Place {
                     kind: FrameKind::User,
                     mapping: Some(profile.intern_mapping(mapping)),
                     text: None,
+                    last: None,
                 };
                 place.name(profile, address, address, Ok(symbol))
             },
@@ -248,10 +250,11 @@ impl Names {
             kind: MappingKind::Kernel,
             size_bytes: 0,
         };
-        let place = Place {
+        let mut place = Place {
             kind: FrameKind::Kernel,
             mapping: Some(profile.intern_mapping(mapping)),
             text: None,
+            last: None,
         };
         let answers = collected.kernel_code.resolve(&addresses);
         for (address, answer) in addresses.into_iter().zip(answers) {
@@ -348,20 +351,29 @@ struct Place {
     mapping: Option<MappingId>,
     /// What stands for a place without a name: a path, to which the offset is added.
     text: Option<String>,
+    /// What was found last: places of one function stand together.
+    last: Option<(Symbol, Vec<Line>)>,
 }
 
 impl Place {
     /// The name of a place; `start` is where its function begins, as far as that is known, so that all
     /// of a function without a name is shown as one.
     fn name(
-        &self,
+        &mut self,
         profile: &mut Profile,
         address: u64,
         start: u64,
         answer: Result<&Symbol, Nameless>,
     ) -> Named {
         let lines = match answer {
-            Ok(symbol) => lines(profile, symbol),
+            Ok(symbol) => match &self.last {
+                Some((known, lines)) if known == symbol => lines.clone(),
+                _ => {
+                    let lines = lines(profile, symbol);
+                    self.last = Some((symbol.clone(), lines.clone()));
+                    lines
+                }
+            },
             Err(_) => vec![line_of(profile, &self.unnamed(start))],
         };
         let frame = profile.intern_frame(Frame {

@@ -175,9 +175,13 @@ impl Roots {
         }
     }
 
-    /// Gets to know the root of a process, while it lives.
+    /// Gets to know the root of a process, while it lives; one in `/proc` has no files that anybody maps.
     pub(crate) fn of_process(&mut self, pid: u32) -> Option<Arc<Root>> {
         let root = Root::of(pid).ok()?;
+        // As that of our own readers, each of which has another.
+        if root.shown.starts_with("/proc") {
+            return None;
+        }
         let is_own = |own: &&Arc<Root>| own.key == root.key;
         if let Some(own) = self.own.as_ref().filter(is_own) {
             return Some(Arc::clone(own));

@@ -95,7 +95,14 @@ impl Counting<'_> {
         self.total += weight;
         let process = sample.labels.process;
         let anywhere = frames.iter().filter_map(|&frame| self.key(frame, process));
-        for key in anywhere.collect::<BTreeSet<_>>() {
+        let mut keys: Vec<Key> = Vec::new();
+        for key in anywhere {
+            // A stack has few of them.
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        for key in keys {
             self.places.entry(key).or_default().anywhere += weight;
         }
         let mut innermost = innermost.into_iter().flatten();

@@ -1,8 +1,10 @@
 //! `timesink agent`, as a user starts it: its store, its page, its metrics.
 
 use std::{
+    fs,
     io::{Read, Write},
     net::TcpStream,
+    path::PathBuf,
     process::Command,
     thread,
     time::Duration,
@@ -100,6 +102,16 @@ impl Agent {
         lines
             .map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap())
             .sum()
+    }
+
+    /// What its descriptors lead to.
+    #[must_use]
+    pub fn open_files(&self) -> Vec<PathBuf> {
+        let folder = format!("/proc/{}/fd", self.running.id());
+        let entries = fs::read_dir(folder).unwrap();
+        // One may be closed meanwhile.
+        let links = entries.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+        links.collect()
     }
 
     /// Waits until so many windows are in the store.

@@ -72,6 +72,10 @@ fn all_windows_together_are_what_a_program_used() {
     let agent = Agent::start(&["--rate", "199"]);
     let used = busy("9");
     agent.wait_for_windows(5.0);
+    let readers = agent.open_files();
+    // Its readers live in a folder of `/proc` each, and come and go.
+    let readers = readers.iter().filter(|path| path.ends_with("fd"));
+    assert_eq!(readers.count(), 0);
     let (run, folder) = agent.end();
     assert!(run.status.success(), "{}", run.stderr);
     let store = store(&folder);
