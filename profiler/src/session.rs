@@ -210,14 +210,6 @@ impl Session {
         Ok(account.with(collected))
     }
 
-    /// Takes no more samples; waits are still counted.
-    ///
-    /// # Errors
-    /// Where the kernel refuses it.
-    pub(crate) fn pause(&self) -> Result<()> {
-        self.switch(false)
-    }
-
     /// Samples on these events from now on. To be called after a cut, since what they have counted
     /// begins anew.
     ///

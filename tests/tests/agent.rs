@@ -175,6 +175,40 @@ fn long_waits_are_in_every_window() {
     assert!(whole.count() + 1 >= sums.len(), "{sums:?}");
 }
 
+/// Where a session takes the place of another, no time is missing and none counts twice, neither of who
+/// sleeps nor of who runs.
+#[test]
+fn sessions_follow_one_another() {
+    if !require_root() {
+        return;
+    }
+    let _alone = alone();
+    let agent = Agent::start(&["--off-cpu", "--session", "10s", "--rate", "199"]);
+    let begin = now_ns();
+    let mut sleeper = Command::new(tool("sleep")).arg("300").spawn().unwrap();
+    let used = busy("25");
+    while agent.metric("timesink_sessions_total") < 3.0 {
+        thread::sleep(Duration::from_millis(200));
+    }
+    let before = agent.metric("timesink_windows_total");
+    agent.wait_for_windows(before + 2.0);
+    let slept = now_ns() - begin;
+    let (run, folder) = agent.end();
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    assert!(run.status.success(), "{}", run.stderr);
+    let store = store(&folder);
+    let of_sleeper = of(Label::Pid, &sleeper.id().to_string());
+    let kept = sum(&store.query(&of_sleeper).unwrap().unwrap(), "wall");
+    assert!(
+        kept.abs_diff(slept.unsigned_abs()) < SECOND_NS.unsigned_abs() / 5,
+        "{kept} of {slept} ns"
+    );
+    let profile = store.query(&of(Label::Process, "busy")).unwrap().unwrap();
+    let kept = sum(&profile, "cpu");
+    assert!(kept.abs_diff(used) * 30 < used, "{kept} of {used} ns");
+}
+
 /// A process is found by its control group, and the unit and container in it.
 #[test]
 fn processes_have_their_control_group() {

@@ -1,7 +1,7 @@
 //! The loop that cuts windows: sessions one after the other, without a gap between them.
 //!
 //! A session holds what it has seen, within bounds; a new one begins with nothing. It is prepared beside
-//! the old one, which goes on until the new one counts.
+//! the old one, which goes on until the new one counts; what both have counted is the old one's.
 
 use std::{
     future::pending,
@@ -29,8 +29,7 @@ use crate::{
     targets::Targets,
 };
 
-/// How long a session goes on at most, and at least: to attach everything takes a second.
-const SESSION: Duration = Duration::from_secs(6 * 3600);
+/// How long a session that becomes full goes on at least: to attach everything takes a second.
 const SHORTEST_SESSION: Duration = Duration::from_secs(600);
 /// From this part of its bounds on, a session makes room for another.
 const FULL: f64 = 0.5;
@@ -74,6 +73,7 @@ pub(super) async fn record(
     let recorder = Recorder {
         governor,
         window: args.window,
+        longest: args.session,
         asked,
         keeper,
         health,
@@ -91,6 +91,8 @@ pub(super) async fn record(
 struct Recorder<'a> {
     asked: Arc<RecordArgs>,
     window: Duration,
+    /// How long a session goes on.
+    longest: Duration,
     governor: Governor,
     keeper: &'a mut Keeper,
     health: &'a Health,
@@ -152,7 +154,7 @@ impl Recorder<'_> {
         }
         let age = self.began.elapsed();
         let is_full = self.session.fullness() > FULL && age > SHORTEST_SESSION;
-        if is_full || age > SESSION {
+        if is_full || age > self.longest {
             self.governor.session_ends();
             self.begin_anew();
         } else if age > SETTLING
@@ -203,13 +205,14 @@ impl Recorder<'_> {
                 return Ok(());
             }
         };
-        self.session.pause()?;
         next.begin()?;
         if self.governor.thrift().samples_waits() {
             next.sample_waits();
         }
         let mut last = std::mem::replace(&mut self.session, next);
         let stopped = last.stop()?;
+        // What both have counted is in the window of the last.
+        drop(self.session.cut()?);
         self.usage.session_ends(&last)?;
         self.send(last.end(stopped)?, None);
         self.is_first = true;

@@ -1,6 +1,6 @@
 //! `timesink agent`, as typed or as written in its file.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser};
 
@@ -9,6 +9,9 @@ use crate::agent::budget::Budget;
 
 /// The longest window: of what is newer than the last one, nothing is known.
 const LONGEST_WINDOW: Duration = Duration::from_secs(600);
+
+/// How long one session may go on: to attach everything takes a second, and what it holds grows.
+const SESSIONS: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(24 * 3600);
 
 /// `timesink agent`, for words that come from more than one place.
 #[derive(Parser, Debug)]
@@ -44,6 +47,9 @@ pub struct AgentArgs {
     /// How long a window is: a second to ten minutes
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_window, help_heading = "Sampling")]
     pub window: Duration,
+    /// How long until everything is attached anew: ten seconds to a day
+    #[arg(long, value_name = "TIME", default_value = "6h", value_parser = parse_session, help_heading = "Limits")]
+    pub session: Duration,
     /// Look up inlined functions and source lines
     #[arg(long, help_heading = "Sampling")]
     pub inline: bool,
@@ -154,6 +160,14 @@ fn parse_window(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn parse_session(text: &str) -> Result<Duration, String> {
+    let session = parse_duration(text)?;
+    match SESSIONS.contains(&session) {
+        true => Ok(session),
+        false => Err("expected a time from 10s to 24h".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,6 +178,9 @@ mod tests {
         assert_eq!(parse_window("1m"), Ok(Duration::from_secs(60)));
         for bad in ["999ms", "11m", "0s"] {
             assert!(parse_window(bad).is_err(), "{bad}");
+        }
+        for bad in ["9s", "25h"] {
+            assert!(parse_session(bad).is_err(), "{bad}");
         }
     }
 }
