@@ -4,6 +4,7 @@
 
 mod agents;
 mod loss;
+mod served;
 mod servers;
 #[path = "../../../output/tests/store/mod.rs"]
 mod suite;
