@@ -93,7 +93,7 @@ fn hidden_addresses_are_said() {
     );
     for words in [
         "the kernel: unnamed: kernel-addresses-hidden",
-        "run timesink as root or with CAP_SYSLOG",
+        "\nunnamed: kernel-addresses-hidden: run timesink as root or with CAP_SYSLOG",
         "timesink: warning: functions of the kernel have no names",
         "kernel.kptr_restrict",
     ] {
