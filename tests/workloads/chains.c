@@ -1,5 +1,6 @@
-/* chains SECONDS: runs 64 chains of calls in turn for that long, some through qsort, each with its own
- * share of the time. */
+/* chains SECONDS: runs 64 chains of calls for that long, some through qsort, each with its own share of
+ * the time. Which comes next is random: in turn, a round took two ticks of a sampler, whose samples then
+ * met the same chains again and again. */
 #include "common.h"
 
 #define KEEP __asm__ volatile("" : : : "memory")
@@ -65,20 +66,18 @@ OUTER(outer_six, 6)
 OUTER(outer_seven, 7)
 OUTER(outer_eight, 8)
 
+static void (*const outers[])(void) = {
+    outer_one,  outer_two, outer_three, outer_four,
+    outer_five, outer_six, outer_seven, outer_eight,
+};
+
 int main(int argc, char **argv)
 {
     if (argc != 2)
         return 2;
     uint64_t end = clock_ns(CLOCK_MONOTONIC) + strtoull(argv[1], NULL, 10) * 1000000000u;
-    while (clock_ns(CLOCK_MONOTONIC) < end) {
-        outer_one();
-        outer_two();
-        outer_three();
-        outer_four();
-        outer_five();
-        outer_six();
-        outer_seven();
-        outer_eight();
-    }
+    srand(1);
+    while (clock_ns(CLOCK_MONOTONIC) < end)
+        outers[rand() % 8]();
     return 0;
 }
