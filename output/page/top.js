@@ -4,6 +4,7 @@ import { byId, element } from "./dom.js";
 import { amount, percent, points } from "./format.js";
 
 const FEW = 40;
+const VERDICT_TONES = { grew: "more", shrank: "less" };
 
 export class Top {
   /** `search` is told the name that was clicked. */
@@ -77,18 +78,27 @@ function alone({ type: { unit }, tree: { total } }) {
 function compared({ tree: { total } }) {
   const part = (sides, side) => (total[side] > 0 ? sides[side] / total[side] : 0);
   const change = (of) => (row) => part(row[of], 0) - part(row[of], 1);
-  return [
+  const size = (of) => (row) => Math.abs(change(of)(row));
+  const columns = [
     ["Self", "The share of the function itself", "own"],
     ["Total", "With all that it called", "total"],
   ].flatMap(([title, meaning, of]) => [
     {
       title: `${title} change`,
       meaning: "In points of a percent",
-      order: (row) => Math.abs(change(of)(row)),
+      order: size(of),
       text: (row) => points(change(of)(row)),
       tone: (row) => (change(of)(row) > 0.0005 ? "more" : change(of)(row) < -0.0005 ? "less" : ""),
     },
     { title: `${title} now`, meaning, rank: "less-so", order: (row) => part(row[of], 0), text: (row) => percent(part(row[of], 0)) },
     { title: `${title} before`, meaning, rank: "less-so", order: (row) => part(row[of], 1), text: (row) => percent(part(row[of], 1)) },
   ]);
+  columns.splice(1, 0, {
+    title: "Verdict",
+    meaning: "grew, shrank: its own time did, measured against the typical function, by more than chance. noise: that may be chance. small: too little to tell",
+    order: (row) => Number(["grew", "shrank"].includes(row.verdict)) + size("own")(row),
+    text: (row) => row.verdict ?? "",
+    tone: (row) => VERDICT_TONES[row.verdict] ?? "unsure",
+  });
+  return columns;
 }

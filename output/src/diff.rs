@@ -10,10 +10,12 @@ mod picture;
 mod statistics;
 mod table;
 
+use std::collections::HashMap;
+
 use crate::clean::clean;
 use crate::encode::EncodeError;
 use crate::profile::{Profile, SampleType};
-use amounts::{Amounts, Counting, Sum};
+use amounts::{Adding, Amounts, Sum};
 use statistics::{Evidence, Level, holm};
 
 /// The probability that a comparison of two recordings of the same calls anything a change.
@@ -132,6 +134,35 @@ pub struct FunctionChange {
     pub total: Change,
 }
 
+/// A comparison of which only the verdicts are asked: it keeps what functions took, and no stacks.
+#[derive(Debug, Default)]
+pub(crate) struct Judging(Adding);
+
+impl Judging {
+    /// Adds the first profile, on side 0, or the second, by one of its sample types.
+    pub(crate) fn add(
+        &mut self,
+        profile: &Profile,
+        place: usize,
+        side: usize,
+    ) -> Result<(), DiffError> {
+        self.0.add(profile, place, side)
+    }
+
+    /// What is said of functions, by name, where both sides have something; as in a [`Diff`] that is
+    /// asked for nothing else.
+    pub(crate) fn verdicts(self) -> HashMap<String, Verdict> {
+        let amounts = self.0.finish();
+        if amounts.whole.weights.contains(&0) {
+            return HashMap::new();
+        }
+        let judged = judged(&amounts, MIN_SHARE_PERCENT);
+        let level = level(&judged, Against::Typical);
+        let changes = changes(amounts, &level, MIN_SHARE_PERCENT).into_iter();
+        changes.map(|of| (of.name, of.verdict)).collect()
+    }
+}
+
 /// Two profiles, compared.
 #[derive(Debug)]
 pub struct Diff {
@@ -164,12 +195,11 @@ impl Diff {
         for (profile, place) in profiles.iter_mut().zip(places) {
             profile.fold_by(&[place]);
         }
-        let [before, after] = &profiles;
-        let counting = [
-            Counting::of(before, places[0])?,
-            Counting::of(after, places[1])?,
-        ];
-        let amounts = Amounts::new([before, after], places, &counting);
+        let mut adding = Adding::default();
+        for side in 0..2 {
+            adding.add(&profiles[side], places[side], side)?;
+        }
+        let amounts = adding.finish();
         for (side, words) in ["the first", "the second"].into_iter().enumerate() {
             if amounts.whole.weights[side] == 0 {
                 return Err(DiffError::Empty { name, side: words });

@@ -13,17 +13,23 @@ const VARYING: f64 = 2.0;
 
 /// How the number of samples behind an amount is known.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Counting {
+enum Counting {
     /// Each sample has the same amount.
     Same(f64),
     /// The values of these sample types count them, and amounts vary.
     Types(Vec<usize>),
 }
 
+impl Default for Counting {
+    fn default() -> Self {
+        Self::Same(1.0)
+    }
+}
+
 impl Counting {
     /// That of a sample type: by the period where it is sampled; what is a number itself; else what the
     /// type before it counts, which is what pprof's own tools and the Go runtime put there.
-    pub(super) fn of(profile: &Profile, place: usize) -> Result<Self, DiffError> {
+    fn of(profile: &Profile, place: usize) -> Result<Self, DiffError> {
         let types = profile.sample_types();
         let of = &types[place];
         if let Some(period) = &profile.period
@@ -80,32 +86,6 @@ pub(super) struct Amounts {
     pub(super) whole: Sum,
 }
 
-impl Amounts {
-    /// Adds up the values of sample types, by their places.
-    pub(super) fn new(
-        profiles: [&Profile; 2],
-        places: [usize; 2],
-        counting: &[Counting; 2],
-    ) -> Self {
-        let mut adding = Adding::default();
-        for side in 0..2 {
-            adding.profile(side, profiles[side], places[side], &counting[side]);
-        }
-        let functions = adding.functions.into_iter();
-        Self {
-            functions: functions
-                .map(|(name, taken)| Function {
-                    name,
-                    is_code: taken.is_code,
-                    own: taken.own.sum(counting),
-                    total: taken.total.sum(counting),
-                })
-                .collect(),
-            whole: adding.whole.sum(counting),
-        }
-    }
-}
-
 /// Weights and samples of the two profiles.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pair {
@@ -142,16 +122,23 @@ struct Taken {
     total: Pair,
 }
 
-/// Sums that profiles are being added to.
+/// Sums that the two profiles are being added to.
 #[derive(Debug, Default)]
-struct Adding {
+pub(super) struct Adding {
     functions: HashMap<String, Taken>,
     whole: Pair,
+    counting: [Counting; 2],
 }
 
 impl Adding {
-    /// A recursive function counts once a stack.
-    fn profile(&mut self, side: usize, profile: &Profile, place: usize, counting: &Counting) {
+    /// Adds the values of a sample type, by its place. A recursive function counts once a stack.
+    pub(super) fn add(
+        &mut self,
+        profile: &Profile,
+        place: usize,
+        side: usize,
+    ) -> Result<(), DiffError> {
+        let counting = Counting::of(profile, place)?;
         let names = Names::new(profile);
         let mut taken: Vec<(Pair, Pair)> = vec![<(Pair, Pair)>::default(); names.texts.len()];
         let mut seen = HashSet::new();
@@ -177,6 +164,24 @@ impl Adding {
             sums.own.add(side, own.weights[side], own.samples[side]);
             sums.total
                 .add(side, total.weights[side], total.samples[side]);
+        }
+        self.counting[side] = counting;
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Amounts {
+        let counting = &self.counting;
+        let functions = self.functions.into_iter();
+        Amounts {
+            functions: functions
+                .map(|(name, taken)| Function {
+                    name,
+                    is_code: taken.is_code,
+                    own: taken.own.sum(counting),
+                    total: taken.total.sum(counting),
+                })
+                .collect(),
+            whole: self.whole.sum(counting),
         }
     }
 }

@@ -1,11 +1,14 @@
 //! What the page asks for, in JSON; docs/http.md has the shapes and the bounds.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::{Query as Pairs, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::diff::Judging;
 use crate::encode::{Encode, Format};
 use crate::ledger::{Ledger, RowKind};
 use crate::profile::{Profile, SampleType};
@@ -192,6 +195,7 @@ fn profile_of(
 ) -> Answer {
     let mut growing = tree::Growing::default();
     let mut functions = functions::Adding::default();
+    let mut judging = base.map(|_| Judging::default());
     let mut sides = Vec::new();
     let mut shown = None;
     for (side, range) in [Some(query.range), base].into_iter().flatten().enumerate() {
@@ -204,14 +208,21 @@ fn profile_of(
         let place = place_of(name, profile.sample_types())?;
         growing.add(&profile, place, side);
         functions.add(&profile, place, side);
+        if let Some(judging) = &mut judging {
+            // What is shown first is the later of the two.
+            judging
+                .add(&profile, place, 1 - side)
+                .map_err(|error| Refusal::failed(&error))?;
+        }
         sides.push(side_of(&profile, range));
         shown = Some(profile.sample_types()[place].clone());
     }
+    let verdicts = judging.map_or_else(HashMap::new, Judging::verdicts);
     Ok(Json(json!({
         "type": shown.as_ref().map(of_type),
         "sides": sides,
         "tree": growing.finish(MAX_FRAMES),
-        "functions": functions.finish(MAX_FUNCTIONS),
+        "functions": functions.finish(MAX_FUNCTIONS, &verdicts),
     })))
 }
 

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
+use crate::diff::Verdict;
 use crate::profile::{Handle, Profile};
 
 use super::tree::{Name, Sides, names};
@@ -15,6 +16,9 @@ pub(super) struct Function {
     pub(super) name: Name,
     pub(super) own: Sides,
     pub(super) total: Sides,
+    /// Whether its own time differs by more than chance, where two ranges were compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) verdict: Option<&'static str>,
 }
 
 /// Those that took the most.
@@ -71,14 +75,19 @@ impl Adding {
         }
     }
 
-    /// The table of the `most` functions that took the most themselves.
-    pub(super) fn finish(self, most: usize) -> Functions {
+    /// The table of the `most` functions that took the most themselves, with what is said of them.
+    pub(super) fn finish(self, most: usize, verdicts: &HashMap<String, Verdict>) -> Functions {
         let rows = self
             .0
             .into_iter()
             .filter(|(_, (_, total))| *total != [0; 2]);
         let mut rows: Vec<Function> = rows
-            .map(|(name, (own, total))| Function { name, own, total })
+            .map(|(name, (own, total))| Function {
+                verdict: verdicts.get(&name.name).map(|of| of.word()),
+                name,
+                own,
+                total,
+            })
             .collect();
         rows.sort_unstable_by(|a, b| (weight(b), &a.name).cmp(&(weight(a), &b.name)));
         let rest = rows.split_off(most.min(rows.len()));
