@@ -39,6 +39,8 @@ pub struct Bounds {
     pub wakers: usize,
     /// Bytes of distinct stacks.
     pub stack_bytes: usize,
+    /// Bytes of copies of files that others may not answer for.
+    pub copy_bytes: u64,
     /// Counts with a moment of their own.
     pub moments: usize,
 }
@@ -51,19 +53,21 @@ impl Default for Bounds {
             threads: 1 << 20,
             wakers: 1 << 18,
             stack_bytes: 256 << 20,
+            copy_bytes: 512 << 20,
             moments: 1 << 18,
         }
     }
 }
 
 impl Bounds {
-    /// So much memory for each of samples, waits and distinct stacks.
+    /// So much memory for each of samples, waits, distinct stacks and copies of files.
     #[must_use]
     pub fn of_each(bytes: usize) -> Self {
         Self {
             counts: bytes / size_of::<(SampleKey, SampleCount)>(),
             waits: bytes / size_of::<(WaitKey, WaitCount)>(),
             stack_bytes: bytes,
+            copy_bytes: bytes as u64,
             ..Self::default()
         }
     }
@@ -139,7 +143,7 @@ impl Collected {
             wakers_dropped: 0,
             user: HashMap::new(),
             kernel: HashMap::new(),
-            files: Files::new(identify),
+            files: Files::new(identify, bounds.copy_bytes),
             kernel_code: KernelCode::default(),
             overflow: HashMap::new(),
             stacks_dropped: 0,

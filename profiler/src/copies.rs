@@ -41,8 +41,6 @@ pub const SUBCOMMAND: &str = "copy-file";
 pub const LAYERED: &str = "copy-layered-file";
 /// The largest file that is copied.
 const MAX_FILE_BYTES: u64 = 256 << 20;
-/// What all copies may take.
-const MAX_BYTES: u64 = 512 << 20;
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How many are read at a time.
@@ -78,12 +76,16 @@ struct Running {
     path: PathBuf,
     child: Child,
     copy: File,
+    /// How large it may become.
+    most_bytes: u64,
     ends: Instant,
 }
 
 /// All copies of a recording.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Copies {
+    /// What all of them may take.
+    max_bytes: u64,
     asked: HashSet<FileIdentity>,
     waiting: VecDeque<Wanted>,
     running: Vec<Running>,
@@ -94,6 +96,19 @@ pub(crate) struct Copies {
 }
 
 impl Copies {
+    /// None yet.
+    pub(crate) fn within(max_bytes: u64) -> Self {
+        Self {
+            max_bytes,
+            asked: HashSet::new(),
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+            silent: HashSet::new(),
+            bytes: 0,
+            given_up: Vec::new(),
+        }
+    }
+
     /// Asks for a copy, once for each file.
     pub(crate) fn ask(&mut self, wanted: Wanted) {
         if !self.asked.insert(wanted.identity) {
@@ -137,9 +152,9 @@ impl Copies {
         made
     }
 
-    /// Where the files were of which there is no copy.
-    pub(crate) fn given_up(&self) -> &[PathBuf] {
-        &self.given_up
+    /// Where the files were of which there is no copy, since the last time.
+    pub(crate) fn take_given_up(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.given_up)
     }
 
     fn made(&mut self, copying: Running) -> Option<CodeFile> {
@@ -157,12 +172,19 @@ impl Copies {
     }
 
     fn start_some(&mut self) {
-        while self.running.len() < MAX_AT_A_TIME
-            && let Some(wanted) = self.waiting.pop_front()
-        {
+        while self.running.len() < MAX_AT_A_TIME {
+            let room = self.max_bytes.saturating_sub(self.bytes);
+            let most_bytes = room.min(MAX_FILE_BYTES);
+            let others = self.running.iter().map(|copying| copying.most_bytes);
+            if others.sum::<u64>() + most_bytes > room {
+                break;
+            }
+            let Some(wanted) = self.waiting.pop_front() else {
+                break;
+            };
             let is_silent = self.silent.contains(&wanted.identity.device);
             let path = wanted.path.clone();
-            let started = (!is_silent && self.bytes < MAX_BYTES).then(|| start(wanted));
+            let started = (!is_silent && room > 0).then(|| start(wanted, most_bytes));
             match started {
                 Some(Ok(running)) => self.running.push(running),
                 Some(Err(_)) | None => self.given_up.push(path),
@@ -171,7 +193,7 @@ impl Copies {
     }
 }
 
-fn start(wanted: Wanted) -> io::Result<Running> {
+fn start(wanted: Wanted, most_bytes: u64) -> io::Result<Running> {
     let copy = memory(&wanted.path)?;
     let mut command = Command::new("/proc/self/exe");
     let FileIdentity {
@@ -190,11 +212,11 @@ fn start(wanted: Wanted) -> io::Result<Running> {
             command.args([device, generation].map(|number| number.to_string()));
         }
     }
-    // The user as whom it runs may make it do anything, but not write more than this.
-    let limit = || {
+    // It ends by writing more, and the user as whom it runs, who may make it do anything, cannot.
+    let limit = move || {
         let most = Rlimit {
-            current: Some(MAX_FILE_BYTES + 1),
-            maximum: Some(MAX_FILE_BYTES + 1),
+            current: Some(most_bytes),
+            maximum: Some(most_bytes),
         };
         Ok(setrlimit(Resource::Fsize, most)?)
     };
@@ -214,6 +236,7 @@ fn start(wanted: Wanted) -> io::Result<Running> {
         path: wanted.path,
         child,
         copy,
+        most_bytes,
         ends: Instant::now() + PATIENCE,
     })
 }

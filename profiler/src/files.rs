@@ -62,12 +62,14 @@ pub struct Files {
     last_process: Option<u32>,
     /// Paths that were told and found no room.
     pub paths_dropped: u64,
+    /// Files that were given up since their file system did not give them, or not within the bound.
+    pub given_up: Vec<PathBuf>,
 }
 
 impl Files {
-    /// None yet.
+    /// None yet; copies of those that are read into memory may take so much.
     #[must_use]
-    pub fn new(identify: Arc<dyn Identify>) -> Self {
+    pub fn new(identify: Arc<dyn Identify>, copy_bytes: u64) -> Self {
         Self {
             identify,
             names: HashMap::new(),
@@ -76,11 +78,12 @@ impl Files {
             paths: HashMap::new(),
             untried: VecDeque::new(),
             roots: Roots::new(),
-            copies: Copies::default(),
+            copies: Copies::within(copy_bytes),
             held: 0,
             in_case: VecDeque::new(),
             last_process: None,
             paths_dropped: 0,
+            given_up: Vec::new(),
         }
     }
 
@@ -148,11 +151,12 @@ impl Files {
     }
 
     /// Remembers where a file is that a process has just mapped. A stack may have named the file
-    /// already: the two come by different ways.
+    /// already: the two come by different ways. Where it was found without a path, or deleted since, its
+    /// path is that of the mapping.
     pub fn mapped(&mut self, told: FileIdentity, path: PathBuf) {
         let identity = self.name_of(told);
         if let Some(known) = self.by_identity.get_mut(&identity)
-            && known.path.as_os_str().is_empty()
+            && (known.path.as_os_str().is_empty() || is_deleted(&known.path, &path))
         {
             known.path.clone_from(&path);
         }
@@ -305,7 +309,7 @@ impl Files {
     /// Some of the files, with descriptors of their own.
     #[must_use]
     pub fn copy_of(&self, numbers: &HashSet<u32>) -> Self {
-        let mut copy = Self::new(Arc::clone(&self.identify));
+        let mut copy = Self::new(Arc::clone(&self.identify), 0);
         for &number in numbers {
             let Some(&identity) = self.by_number.get(&number) else {
                 continue;
@@ -351,13 +355,25 @@ impl Files {
         self.hold_copies(arrived)
     }
 
-    /// Files that were given up since their file system did not give them.
+    /// That files have no names since there are no copies of them, and which.
     #[must_use]
-    pub fn given_up(&self) -> &[PathBuf] {
-        self.copies.given_up()
+    pub fn finding(&self) -> Option<String> {
+        let (first, others) = self.given_up.split_first()?;
+        let first = first.to_string_lossy();
+        let first = output::clean(&first);
+        Some(match others.len() {
+            0 => format!(
+                "`{first}` was given up: its file system (FUSE) did not give it in time, or it is too large"
+            ),
+            count => format!(
+                "`{first}` and {count} more files were given up: their file systems (FUSE) did not give them \
+                 in time, or they are too large"
+            ),
+        })
     }
 
     fn hold_copies(&mut self, arrived: Vec<CodeFile>) -> Vec<CodeFile> {
+        self.given_up.append(&mut self.copies.take_given_up());
         for copy in &arrived {
             let known = self.by_identity.entry(copy.identity).or_default();
             if known.path.as_os_str().is_empty() {
@@ -423,6 +439,12 @@ impl Files {
         }
         true
     }
+}
+
+/// Whether the kernel says that what was at `path` is no longer there.
+fn is_deleted(known: &Path, path: &Path) -> bool {
+    let known = known.as_os_str().as_encoded_bytes();
+    known.strip_prefix(path.as_os_str().as_encoded_bytes()) == Some(b" (deleted)")
 }
 
 /// What the kernel's link for a mapping leads to, and where that is.

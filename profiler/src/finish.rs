@@ -53,7 +53,13 @@ pub fn finish(
     if let Some(words) = partial(recorded, outputs) {
         tell(format_args!("timesink: {words}\n"));
     }
-    for words in given_up(recorded).iter().chain(&resolved.words) {
+    for words in recorded
+        .collected
+        .files
+        .finding()
+        .iter()
+        .chain(&resolved.words)
+    {
         tell(format_args!("timesink: {words}\n"));
     }
     for finding in recorded.collected.jit.findings() {
@@ -116,20 +122,6 @@ fn summaries(recorded: &Recorded, ledgers: &Ledgers) -> Vec<String> {
         )
     });
     samples.chain(waits).collect()
-}
-
-/// That files have no names since their file systems did not give them, and which.
-fn given_up(recorded: &Recorded) -> Option<String> {
-    let files = recorded.collected.files.given_up();
-    let (first, others) = files.split_first()?;
-    let first = first.to_string_lossy();
-    let first = output::clean(&first);
-    Some(match others.len() {
-        0 => format!("`{first}` was given up: its file system (FUSE) did not give it in time"),
-        count => format!(
-            "`{first}` and {count} more files were given up: their file systems (FUSE) did not give them in time"
-        ),
-    })
 }
 
 fn threads(count: usize) -> String {

@@ -224,7 +224,7 @@ fn a_root_outlives_its_processes() {
         padding: 0,
     };
     for is_met in [true, false] {
-        let mut files = Files::new(Arc::new(ByStat));
+        let mut files = Files::new(Arc::new(ByStat), 0);
         if is_met {
             files.meet(live.process.id());
         }

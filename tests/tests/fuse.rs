@@ -16,8 +16,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use output::{Query, Range, open};
 use profiler::worker::{Limits, Workers};
-use tests::{Mounts, Pprof, Run, Workload, alone, record, require_root, timesink};
+use tests::{Agent, Mounts, Pprof, Run, Workload, alone, record, require_root, timesink};
 
 /// A user whose file systems root may not read.
 const NOBODY: u32 = 65534;
@@ -66,6 +67,11 @@ fn spin(name: &str) -> Workload {
 
 /// A program of a user, on a file system of the same user.
 fn served(user: u32) -> Served {
+    served_at_least(0, user)
+}
+
+/// As [`served`], in a file of so many bytes at least.
+fn served_at_least(bytes: u64, user: u32) -> Served {
     // Built before the program begins.
     let _binary = tests::binary();
     let mounts = Mounts::new();
@@ -75,6 +81,10 @@ fn served(user: u32) -> Served {
         spin("alpha"),
         Workload::without_frame_pointers("fuse.c", "fuse", &[]),
     );
+    let file = OpenOptions::new().write(true).open(alpha.path()).unwrap();
+    let length = file.metadata().unwrap().len();
+    file.set_len(length.max(bytes)).unwrap();
+    drop(file);
     let mut server = Command::new(fuse.path())
         .arg(&folder)
         .args([alpha.path(), &user.to_string()])
@@ -179,6 +189,41 @@ fn a_program_that_is_served_has_names() {
     let at_work = frames.find(|frame| frame.function == "alpha_work").unwrap();
     assert_eq!(at_work.module, served.path.to_str().unwrap());
     assert!(!run.stderr.contains("given up"), "{}", run.stderr);
+}
+
+/// A file that has no room in an agent's memory costs its names; the window in which that was seen says so,
+/// and those behind it do not.
+#[test]
+fn a_file_beyond_the_budget_is_given_up() {
+    if !require_root() {
+        return;
+    }
+    let _alone = alone();
+    let served = served_at_least(17 << 20, NOBODY);
+    let (run, profile) = recorded(&[served.program.pid()]);
+    let (work, user) = at_work(&profile, "program", "alpha_work");
+    assert!(work * 100 >= user * 98, "{work} of {user}: {}", run.stderr);
+
+    // An eighth of it is less than the file has.
+    let agent = Agent::start(&["--rate", "199", "--budget", "memory=128M"]);
+    agent.wait_for_windows(3.0);
+    let (run, folder) = agent.end();
+    assert!(run.status.success(), "{}", run.stderr);
+    let store = open(folder.path().to_str().unwrap()).unwrap();
+    let kept = store.kept().unwrap();
+    let (from_ns, to_ns) = (kept.oldest_ns.unwrap(), kept.newest_ns.unwrap());
+    let comments = |from_ns| {
+        let query = Query {
+            range: Range { from_ns, to_ns },
+            matchers: Vec::new(),
+        };
+        let profile = store.query(&query).unwrap().unwrap();
+        profile.comments().to_vec()
+    };
+    let words = format!("`{}` was given up: ", served.path.display());
+    let says = |comments: &[String]| comments.iter().any(|of| of.starts_with(&words));
+    let (all, last) = (comments(from_ns), comments(to_ns - Agent::WINDOW_NS / 4));
+    assert!(says(&all) && !says(&last), "{all:?} {last:?}");
 }
 
 /// Who copies a file has no rights but those of its user: anybody may ask it, for any file, where the

@@ -25,8 +25,8 @@ const MOST_HALVINGS: u32 = 8;
 /// The least memory that can be kept to, and the least that a session is given.
 const LEAST_BYTES: usize = 128 << 20;
 const LEAST_OF_SESSION_BYTES: usize = LEAST_BYTES / 2;
-/// What each of unwind tables in the kernel, maps of counts there, and counts, waits and stacks here may
-/// have of a session's memory.
+/// What each of unwind tables in the kernel, maps of counts there, and counts, waits, stacks and copies of
+/// files here may have of a session's memory.
 const PART: usize = 8;
 /// What an entry of the kernel's maps takes: a count and a wait with their keys, in two maps each.
 const ENTRY_BYTES: usize = 1500;
@@ -131,6 +131,8 @@ pub struct Governor {
     thrift: Thrift,
     /// Of one CPU, in percent, the latest last.
     costs: VecDeque<f64>,
+    /// Whether it was told that there is more memory than the budget.
+    told_excess: bool,
 }
 
 impl Governor {
@@ -145,6 +147,7 @@ impl Governor {
                 memory_bytes: budget.memory_bytes,
             },
             costs: VecDeque::new(),
+            told_excess: false,
         }
     }
 
@@ -202,6 +205,21 @@ impl Governor {
             bytes >> 20,
             budget >> 20
         ))
+    }
+
+    /// Takes in how much memory there is where no session can have less, and tells once that it is more
+    /// than the budget, until it is less again.
+    pub fn excess(&mut self, bytes: u64) -> Option<String> {
+        let budget = self.budget.memory_bytes? as u64;
+        let told = std::mem::replace(&mut self.told_excess, bytes > budget);
+        (bytes > budget && !told).then(|| {
+            format!(
+                "{} MiB are used, more than the budget of {} MiB, and no session has less room than this one: \
+                 raise `memory=`",
+                bytes >> 20,
+                budget >> 20
+            )
+        })
     }
 
     /// A session ends since its time has come: the next may have twice the memory.
@@ -307,6 +325,8 @@ mod tests {
         assert_eq!(sizes(&governor), (16, 8192, 16));
         assert!(governor.after_growth(300 << 20).is_some());
         assert_eq!(governor.after_growth(300 << 20), None);
+        let told = [300, 300, 256, 257].map(|mib| governor.excess(mib << 20).is_some());
+        assert_eq!(told, [true, false, false, true]);
         for memory in [16, 32, 32] {
             governor.session_ends();
             assert_eq!(sizes(&governor).0, memory);
@@ -319,6 +339,7 @@ mod tests {
         let mut governor = Governor::new(Budget::default(), 19);
         assert_eq!(changes(&mut governor, 100, 9000), 0);
         assert_eq!(governor.after_growth(u64::MAX), None);
+        assert_eq!(governor.excess(u64::MAX), None);
         governor.session_ends();
         assert_eq!(governor.thrift(), Thrift::default());
     }

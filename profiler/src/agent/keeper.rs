@@ -177,8 +177,10 @@ impl Work {
         } = closed;
         let lines = !args.no_inline;
         let (mut profile, resolved, _) = profile(&recorded, &args, lines, Some(&self.remembered));
+        let given_up = recorded.collected.files.finding();
         let of_jits = recorded.collected.jit.findings();
-        for finding in resolved.words.iter().chain(of_jits).chain(&comments) {
+        let findings = given_up.iter().chain(&resolved.words).chain(of_jits);
+        for finding in findings.chain(&comments) {
             profile.comment(finding);
         }
         let unkept = unkept + std::mem::take(&mut self.unkept);

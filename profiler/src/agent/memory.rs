@@ -1,9 +1,12 @@
 //! What an agent has of the machine's memory.
 //!
 //! Pages of files do not count: the kernel takes those of the program back when it needs them, and those of
-//! BPF maps are in the maps already.
+//! BPF maps are in the maps already. Files in memory do, which are the copies of files that others serve.
 
-use std::{collections::HashMap, fs};
+use std::{collections::HashMap, fs, os::unix::fs::MetadataExt};
+
+/// What `st_blocks` of `stat(2)` counts in.
+const BLOCK_BYTES: u64 = 512;
 
 /// Bytes, by where they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,7 +24,7 @@ impl Memory {
     #[must_use]
     pub fn now() -> Self {
         Self {
-            agent: own_bytes("self"),
+            agent: own_bytes("self") + copied_bytes(),
             readers: children().iter().map(|pid| own_bytes(pid)).sum(),
             kernel: map_bytes(),
         }
@@ -42,6 +45,19 @@ fn own_bytes(pid: &str) -> u64 {
         .find_map(|line| line.strip_prefix("RssAnon:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
+}
+
+/// Of the files in memory that are open; several descriptors may lead to one.
+fn copied_bytes() -> u64 {
+    let folder = fs::read_dir("/proc/self/fd").into_iter().flatten();
+    let files = folder.filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let link = fs::read_link(&path).ok()?;
+        let is_in_memory = link.as_os_str().as_encoded_bytes().starts_with(b"/memfd:");
+        let data = is_in_memory.then(|| fs::metadata(path))?.ok()?;
+        Some((data.ino(), data.blocks() * BLOCK_BYTES))
+    });
+    files.collect::<HashMap<u64, u64>>().values().sum()
 }
 
 /// The children of all threads, by `proc_tid_children(5)`.

@@ -157,13 +157,20 @@ impl Recorder<'_> {
         if is_full || age > self.longest {
             self.governor.session_ends();
             self.begin_anew();
-        } else if age > SETTLING
-            && let Some(words) = self.governor.after_growth(Memory::now().all())
-        {
-            self.changed(words);
-            self.begin_anew();
+        } else if age > SETTLING {
+            self.after_growth(Memory::now().all());
         }
         Ok(())
+    }
+
+    fn after_growth(&mut self, bytes: u64) {
+        if let Some(words) = self.governor.after_growth(bytes) {
+            self.changed(words);
+            self.begin_anew();
+        } else if let Some(words) = self.governor.excess(bytes) {
+            tell(format_args!("timesink: warning: {words}\n"));
+            self.comments.push(words);
+        }
     }
 
     /// Prepares the next session.

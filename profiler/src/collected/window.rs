@@ -61,6 +61,7 @@ impl Collected {
         let files: HashSet<u32> = frames.map(|frame| frame.file).collect();
         self.files = all.files.copy_of(&files);
         self.files.paths_dropped = take(&mut all.files.paths_dropped);
+        self.files.given_up = take(&mut all.files.given_up);
         let pids: HashSet<u32> = all_of.iter().map(|&(pid, _, _)| pid).collect();
         self.jit = all.jit.part(&pids);
         if !self.kernel.is_empty() {

@@ -10,7 +10,7 @@ fn identity(path: &Path) -> FileIdentity {
 }
 
 fn files() -> Files {
-    Files::new(Arc::new(ByStat))
+    Files::new(Arc::new(ByStat), 0)
 }
 
 fn seen(file: u32, identity: FileIdentity) -> FileSeen {
@@ -22,6 +22,23 @@ fn seen(file: u32, identity: FileIdentity) -> FileSeen {
         end: 4096,
         pid: u32::MAX,
         padding: 0,
+    }
+}
+
+/// A program that was deleted after it was mapped has the path of the mapping, whichever is known first.
+#[test]
+fn a_path_is_that_of_the_mapping() {
+    let of = FileIdentity {
+        inode: 1,
+        device: 2,
+        generation: 0,
+    };
+    for (linked, mapped) in [("/bin/a (deleted)", "/bin/a"), ("/bin/b", "/bin/b")] {
+        let mut files = files();
+        let known = files.by_identity.entry(of).or_default();
+        known.path = linked.into();
+        files.mapped(of, "/bin/a".into());
+        assert_eq!(files.by_identity[&of].path, Path::new(mapped));
     }
 }
 
@@ -77,7 +94,7 @@ fn a_file_is_told_under_another_name() {
     let path = std::env::current_exe().unwrap();
     let own = identity(&path);
     let told = FileIdentity { device: 77, ..own };
-    let mut files = Files::new(Arc::new(Overlay));
+    let mut files = Files::new(Arc::new(Overlay), 0);
     assert_eq!(
         files.open_told(told, &path, u32::MAX).unwrap().identity,
         own
