@@ -194,28 +194,41 @@ impl Drop for Browser {
     }
 }
 
-/// The driver takes a free port and says which. Its browser is in its process group.
+/// The driver takes a port that is free in IPv6 and says which; where another has that port in IPv4, it
+/// ends, and is started once more. Its browser is in its process group.
 fn start_driver() -> (Child, BufReader<ChildStdout>, u16) {
-    let mut driver = Command::new(tool("chromedriver"))
-        .arg("--port=0")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .unwrap();
-    let mut said = BufReader::new(driver.stdout.take().unwrap());
-    let port = port_of(&mut said);
-    (driver, said, port)
+    loop {
+        let mut driver = Command::new(tool("chromedriver"))
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(driver.stdout.take().unwrap());
+        match port_of(&mut said) {
+            Ok(port) => return (driver, said, port),
+            Err(words) => {
+                driver.wait().unwrap();
+                let is_chance = words.contains("port not available");
+                assert!(is_chance, "chromedriver ended: {words}");
+            }
+        }
+    }
 }
 
-/// The port that the driver says it listens on.
-fn port_of(said: &mut impl BufRead) -> u16 {
+/// The port that the driver says it listens on; else all that it said before it ended.
+fn port_of(said: &mut impl BufRead) -> Result<u16, String> {
+    let mut words = String::new();
     loop {
         let mut line = String::new();
-        assert_ne!(said.read_line(&mut line).unwrap(), 0, "chromedriver ended");
-        if let Some((_, port)) = line.trim_end().split_once("started successfully on port ") {
-            return port.trim_end_matches('.').parse().unwrap();
+        if said.read_line(&mut line).unwrap() == 0 {
+            return Err(words);
         }
+        if let Some((_, port)) = line.trim_end().split_once("started successfully on port ") {
+            return Ok(port.trim_end_matches('.').parse().unwrap());
+        }
+        words.push_str(&line);
     }
 }
 
