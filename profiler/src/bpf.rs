@@ -6,7 +6,7 @@ mod images;
 mod waits;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
@@ -19,7 +19,7 @@ use abi::{
     tables::Control,
     waits::{WaitCount, WaitKey},
 };
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{Array, HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray, RingBuf},
@@ -28,7 +28,7 @@ use aya::{
 
 pub use self::{identifier::Identifier, images::images};
 use crate::tables::{Arrays, TableSizes};
-use calls::{link_perf_event, remove_key, wait_for_running_programs};
+use calls::{link_perf_event, remove_key, take_entries, wait_for_running_programs};
 
 pub use waits::WaitSettings;
 
@@ -73,13 +73,13 @@ pub struct Programs {
     takes_stacks_at_end: bool,
 }
 
-/// What was counted since the last time.
+/// What was counted since the last time; a key may be there twice.
 #[derive(Debug)]
 pub struct Taken {
     /// Samples.
-    pub counts: HashMap<SampleKey, SampleCount>,
+    pub counts: Vec<(SampleKey, SampleCount)>,
     /// Waits.
-    pub waits: HashMap<WaitKey, WaitCount>,
+    pub waits: Vec<(WaitKey, WaitCount)>,
 }
 
 /// Who may be counting while counts are taken.
@@ -387,25 +387,22 @@ impl Programs {
         })
     }
 
-    /// Reads a map and removes what it held.
-    fn empty<Key, Value>(&mut self, name: &str) -> Result<HashMap<Key, Value>>
+    /// Takes all that a map holds.
+    fn empty<Key, Value>(&self, name: &str) -> Result<Vec<(Key, Value)>>
     where
-        Key: Copy + Eq + std::hash::Hash + 'static,
+        Key: Copy + 'static,
         Value: Copy + 'static,
     {
         let map = self
             .ebpf
-            .map_mut(name)
+            .map(name)
             .with_context(|| format!("no map `{name}`"))?;
-        let mut map = BpfHashMap::<_, Plain<Key>, Plain<Value>>::try_from(map)?;
-        let taken = map
-            .iter()
-            .map(|entry| entry.map(|(key, value)| (key.0, value.0)))
-            .collect::<Result<HashMap<_, _>, _>>()?;
-        for key in taken.keys() {
-            map.remove(&Plain(*key))?;
-        }
-        Ok(taken)
+        let _sizes_fit = BpfHashMap::<_, Plain<Key>, Plain<Value>>::try_from(map)?;
+        let Map::HashMap(data) = map else {
+            bail!("`{name}` is no hash map");
+        };
+        // SAFETY: the layouts of `abi` are plain numbers, and the sizes were compared.
+        Ok(unsafe { take_entries(data.fd().as_fd())? })
     }
 }
 

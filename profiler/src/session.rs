@@ -374,7 +374,7 @@ impl Session {
         let now_ns = monotonic_ns();
         // With times of their own, the samples of JITs may fill the map before it is emptied.
         if taken.counts.len() > self.count_entries as usize / 2
-            && taken.counts.keys().any(|key| key.moment != 0)
+            && taken.counts.iter().any(|(key, _)| key.moment != 0)
         {
             self.collected.coarsen();
         }

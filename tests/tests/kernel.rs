@@ -105,10 +105,10 @@ fn record(mut programs: Programs) -> Recorded {
     while let Some(record) = ring.next() {
         records.push(record.to_vec());
     }
-    let counts = programs.take_counts(WhoCounts::Nobody).unwrap().counts;
+    let taken = programs.take_counts(WhoCounts::Nobody).unwrap();
     Recorded {
         programs,
-        counts,
+        counts: taken.counts.into_iter().collect(),
         records,
         spun,
         ticks: nanoseconds * HZ / 1_000_000_000,
