@@ -315,6 +315,7 @@ fn go_reads_the_time_that_follows() {
             "pprof",
             "-top",
             "-nodecount=3",
+            "-unit=seconds",
             "-symbolize=none",
             &url,
         ])
@@ -332,7 +333,7 @@ fn go_reads_the_time_that_follows() {
         .unwrap()
         .trim_end_matches('s')
         .parse()
-        .unwrap();
+        .unwrap_or_else(|_| panic!("{text} {}", run.stderr));
     assert!((2.0..3.5).contains(&seconds), "{text}");
 }
 
