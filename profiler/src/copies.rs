@@ -242,7 +242,7 @@ fn start(wanted: Wanted, most_bytes: u64) -> io::Result<Running> {
 }
 
 /// A file in memory.
-fn memory(path: &std::path::Path) -> io::Result<File> {
+pub(crate) fn memory(path: &std::path::Path) -> io::Result<File> {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
     let name = CString::new(&name[..name.len().min(64)]).map_err(io::Error::other)?;
     // SAFETY: the call reads a C string.

@@ -89,6 +89,8 @@ fn map_bytes() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     /// What a process has grown by is in the sum.
@@ -103,5 +105,16 @@ mod tests {
             "{before:?} {now:?}"
         );
         drop(grown);
+    }
+
+    /// So is a copy of a file, once for all descriptors that lead to it.
+    #[test]
+    fn copies_are_seen() {
+        const BYTES: usize = 4 << 20;
+        let mut copy = crate::copies::memory(std::path::Path::new("copied")).unwrap();
+        let before = copied_bytes();
+        copy.write_all(&vec![1; BYTES]).unwrap();
+        let _again = copy.try_clone().unwrap();
+        assert_eq!(copied_bytes() - before, BYTES as u64);
     }
 }
