@@ -19,7 +19,9 @@ use profiler::{
     identity::{ByStat, Identify},
 };
 use tempfile::TempDir;
-use tests::{Pprof, Workload, alone, record, record_while, require_root, run_tool, timesink};
+use tests::{
+    Pprof, PprofFrame, Workload, alone, record, record_while, require_root, run_tool, timesink,
+};
 
 /// The other C library stands where the system has its own.
 const LIBC: &str = "/lib/x86_64-linux-gnu/libc.so.6";
@@ -180,21 +182,24 @@ fn programs_of_a_namespace_that_have_all_ended() {
         wait_for(&done);
         recorder.signal(libc::SIGCONT);
     });
-    let (mut user, mut named) = (0, 0);
-    for sample in &recorded.pprof().samples {
-        let leaf = &sample.frames[0];
-        if sample.process.starts_with("spin") && !leaf.is_kernel() {
-            user += sample.samples;
-            let is_work = leaf.function == "alpha_work" && leaf.module.contains("merged/spin");
-            named += sample.samples * u64::from(is_work);
-        }
-    }
-    assert!(user > 300, "{user}");
+    let profile = recorded.pprof();
+    let of_leaves = |wanted: &dyn Fn(&PprofFrame) -> bool| {
+        profile.count(|sample| {
+            sample.process.starts_with("spin") && sample.user_leaf().is_some_and(wanted)
+        })
+    };
+    let in_program = |leaf: &PprofFrame| leaf.module.contains("merged/spin");
+    let (user, named) = (of_leaves(&|_| true), of_leaves(&PprofFrame::is_named));
     assert!(
-        named * 100 >= user * 80,
+        named * 100 >= user * 98,
         "{named} of {user}: {}",
         recorded.run.stderr
     );
+    // The others are the loader's: how long it takes to start a program is the machine's matter.
+    let own = of_leaves(&in_program);
+    let work = of_leaves(&|leaf| in_program(leaf) && leaf.function == "alpha_work");
+    assert!(own > 300, "{own} of {user}");
+    assert!(work * 100 >= own * 98, "{work} of {own}");
     // Rows that count names that are missing are there where they count something.
     let stderr = &recorded.run.stderr;
     assert!(!stderr.contains("unnamed: file-gone"), "{stderr}");
