@@ -2,7 +2,7 @@
 //! before it is started.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     env,
     ffi::OsStr,
     fs::{self, File},
@@ -51,17 +51,20 @@ pub struct CodeFile {
     pub file: File,
 }
 
-/// The files that processes map as code, each once. Those of file systems that may not answer are left
-/// for their first sample, since it takes a while to get them.
+/// The files that processes map as code, each once, with one of those processes. Those of file systems
+/// that may not answer are left for their first sample, since it takes a while to get them.
 #[must_use]
-pub fn of_processes(pids: impl IntoIterator<Item = u32>, identify: &dyn Identify) -> Vec<CodeFile> {
-    let mut found = HashMap::new();
+pub fn of_processes(
+    pids: impl IntoIterator<Item = u32>,
+    identify: &dyn Identify,
+) -> Vec<(CodeFile, u32)> {
+    let (mut found, mut known) = (Vec::new(), HashSet::new());
     for pid in pids {
         let maps = proc::read(&format!("/proc/{pid}/maps")).unwrap_or_default();
         let mut places = Vec::new();
         for mapped in maps.lines().filter_map(Mapped::parse) {
             let key = (mapped.device, mapped.inode);
-            if !found.contains_key(&key)
+            if !known.contains(&key)
                 && let Some(place) = mapped.place(pid)
             {
                 places.push((key, place));
@@ -87,11 +90,13 @@ pub fn of_processes(pids: impl IntoIterator<Item = u32>, identify: &dyn Identify
                     path,
                     file,
                 };
-                found.entry(key).or_insert(file);
+                if known.insert(key) {
+                    found.push((file, pid));
+                }
             }
         }
     }
-    found.into_values().collect()
+    found
 }
 
 /// The processes that there are.
@@ -270,7 +275,7 @@ mod tests {
     fn own_files_are_found() {
         let own = at(&env::current_exe().unwrap(), &ByStat).unwrap();
         let files = of_processes([std::process::id()], &ByStat);
-        assert!(files.iter().any(|file| file.identity == own.identity));
+        assert!(files.iter().any(|(file, _)| file.identity == own.identity));
         assert!(all_processes().contains(&std::process::id()));
     }
 }

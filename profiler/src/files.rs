@@ -150,6 +150,16 @@ impl Files {
         })
     }
 
+    /// Holds a file that a process maps already, in case that a stack names it.
+    pub fn hold_mapped(&mut self, file: &CodeFile, pid: u32) {
+        let root = self.roots.of_process(pid);
+        let root = root.as_ref().map(Arc::downgrade).unwrap_or_default();
+        if let Ok(held) = file.file.try_clone() {
+            self.hold_in_case(file.identity, &file.path, held, root);
+        }
+        self.mapped(file.identity, file.path.clone());
+    }
+
     /// Remembers where a file is that a process has just mapped. A stack may have named the file
     /// already: the two come by different ways. Where it was found without a path, or deleted since, its
     /// path is that of the mapping.
@@ -333,8 +343,9 @@ impl Files {
     #[must_use]
     pub fn fullness(&self) -> f64 {
         let paths = self.paths.len() as f64 / MAX_PATHS as f64;
-        let seen = self.held.saturating_sub(self.in_case.len());
-        paths.max(seen as f64 / MAX_OPEN as f64)
+        let files = self.by_identity.values();
+        let stay = files.filter(|known| known.is_seen && known.held.is_some());
+        paths.max(stay.count() as f64 / MAX_OPEN as f64)
     }
 
     /// The root of a process that maps it, where other files that belong to it may be.

@@ -44,7 +44,7 @@ use crate::{
     worker::{Limits, Workers},
 };
 use marks::Marks;
-use setup::{config, open_events, sizes};
+use setup::{code_files, config, open_events, sizes};
 use threads::ThreadWindows;
 
 /// How often the counts are taken.
@@ -101,7 +101,8 @@ impl Session {
         let workers = Arc::new(Workers::new(Limits::of_each(args.symbol_memory)));
         let budget = Budget::new(args.unwind_memory);
         let mut ready = Ready::new(budget.clone());
-        let files = targets.code_files(args, &*identifier, &workers)?;
+        let mut collected = Collected::within(bounds, identifier);
+        let files = code_files(args, targets, &mut collected.files, &workers)?;
         build_all(files, &budget, &workers, |found| {
             report.table(&found);
             ready.add(found);
@@ -109,10 +110,8 @@ impl Session {
         let builder = Builder::start(budget, Arc::clone(&workers));
         let sizes = sizes(args, &ready);
         let mut programs = Programs::load(&config(targets, detail, offsets)?, sizes)?;
-        let moments = Moments::since(monotonic_ns());
-        programs.set_moment_mask(moments.mask())?;
-        let mut collected = Collected::within(bounds, identifier);
-        collected.moments = moments;
+        collected.moments = Moments::since(monotonic_ns());
+        programs.set_moment_mask(collected.moments.mask())?;
         collected.jit = JitMaps::since(SystemTime::now());
         let tables = Tables::publish(ready, &mut programs)?;
         programs.follow_processes()?;

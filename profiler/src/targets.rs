@@ -1,7 +1,7 @@
 //! Whose samples are wanted, as asked for on the command line and as the kernel programs take it.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     fs, io,
     os::{
         fd::{FromRawFd, OwnedFd},
@@ -20,7 +20,6 @@ use crate::{
     identity::Identify,
     report::shown,
     watch::watch,
-    worker::Workers,
 };
 
 /// The cgroup namespace that the kernel starts with, by the inode of its file in `/proc`.
@@ -93,15 +92,15 @@ impl Targets {
         // The children that a target has already. Those that a target bears from here on are followed
         // by the kernel programs, and those that a child bore before it became one are found the next
         // time round.
-        loop {
+        while !kinds.is_empty() {
             let mut unknown = Vec::new();
-            for number in children(&kinds)? {
+            for number in children(&kinds, &parents()?) {
                 if !programs.is_target_process(number)? {
                     unknown.push(number);
                 }
             }
             if unknown.is_empty() {
-                return Ok(());
+                break;
             }
             for number in unknown {
                 let kind = kinds.entry(number).or_default();
@@ -109,23 +108,25 @@ impl Targets {
                 programs.add_target(number, target_of(*kind))?;
             }
         }
+        Ok(())
     }
 
-    /// The files of code that these targets run already, and those of a command.
+    /// The files of code that these targets run already, each with a process that maps it.
     ///
     /// # Errors
     /// Where the processes cannot be listed.
-    pub fn code_files(
-        &self,
-        args: &RecordArgs,
-        identify: &dyn Identify,
-        workers: &Workers,
-    ) -> Result<Vec<CodeFile>> {
+    pub fn code_files(&self, identify: &dyn Identify) -> Result<Vec<(CodeFile, u32)>> {
         let pids = match self.scope {
             Scope::Tasks => {
                 let mut kinds: BTreeMap<u32, u32> = self.tasks.iter().copied().collect();
+                // One look: those that are born from here on run what their parents run, and where
+                // one always is, looks for the next would not end.
+                let parents = match kinds.is_empty() {
+                    true => BTreeMap::new(),
+                    false => parents()?,
+                };
                 loop {
-                    let born = children(&kinds)?;
+                    let born = children(&kinds, &parents);
                     if born.is_empty() {
                         break kinds.into_keys().collect();
                     }
@@ -134,15 +135,7 @@ impl Targets {
             }
             Scope::Machine | Scope::Cgroup => code_files::all_processes(),
         };
-        let mut files = code_files::of_processes(pids, identify);
-        if let Some(program) = args.command.first() {
-            let known: HashSet<_> = files.iter().map(|file| file.identity).collect();
-            let of_command =
-                code_files::of_command(program, identify, |file| workers.loading(file));
-            let of_command = of_command.into_iter();
-            files.extend(of_command.filter(|file| !known.contains(&file.identity)));
-        }
-        Ok(files)
+        Ok(code_files::of_processes(pids, identify))
     }
 
     /// Resolves when every process and thread that was named has ended; never where none was.
@@ -168,29 +161,33 @@ impl Targets {
 }
 
 /// The processes whose parent is a target and that are none yet.
-fn children(targets: &BTreeMap<u32, u32>) -> Result<Vec<u32>> {
+fn children(targets: &BTreeMap<u32, u32>, parents: &BTreeMap<u32, u32>) -> Vec<u32> {
     let is_process = |number: &u32| {
         targets
             .get(number)
             .is_some_and(|kind| kind & target::PROCESS != 0)
     };
-    let mut children = Vec::new();
-    if !targets.keys().any(is_process) {
-        return Ok(children);
-    }
+    let born = parents
+        .iter()
+        .filter(|&(number, parent)| is_process(parent) && !is_process(number));
+    born.map(|(&number, _)| number).collect()
+}
+
+/// Each process that there is, and its parent.
+fn parents() -> Result<BTreeMap<u32, u32>> {
+    let mut parents = BTreeMap::new();
     for entry in fs::read_dir("/proc").context("failed to read `/proc`")? {
         let name = entry?.file_name();
         let Some(number) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
+        // Empty where it has ended since.
         let stat = fs::read(format!("/proc/{number}/stat")).unwrap_or_default();
-        if parent(&String::from_utf8_lossy(&stat)).is_some_and(|parent| is_process(&parent))
-            && !is_process(&number)
-        {
-            children.push(number);
+        if let Some(parent) = parent(&String::from_utf8_lossy(&stat)) {
+            parents.insert(number, parent);
         }
     }
-    Ok(children)
+    Ok(parents)
 }
 
 /// The parent's number from the text of `/proc/PID/stat`: the second field behind the name, which

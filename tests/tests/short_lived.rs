@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a failure is the answer")]
 
-use std::fs;
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    process::{Command, Stdio},
+};
 
-use tests::{PprofFrame, Running, Workload, record, require_root};
+use tests::{Pprof, PprofFrame, Running, Workload, record, require_root};
 
 /// Of 2,000 children of 5 ms each, at least 98 % of the user samples have a function's name and are
 /// those of the right process, and of those in the program itself at least 98 % are at work. The others
@@ -28,6 +32,50 @@ fn children_have_names() {
     let right = profile.user_count(|leaf| in_program(leaf) && leaf.function == "child_work");
     assert!(own * 100 >= user * 80, "{own} of {user}");
     assert!(right * 100 >= own * 98, "{right} of {own}");
+}
+
+/// Children of a program that ran already when the recording began, all of which have ended before the
+/// recorder can look at one, since that stands still meanwhile: no process that was sampled is there any
+/// more, and no mapping of the program was told.
+#[test]
+fn children_of_a_program_that_ran_before_have_names() {
+    if !require_root() {
+        return;
+    }
+    let births = Workload::compile("births");
+    let mut command = Command::new(births.path());
+    let command = command.args(["300", "2"]).stdin(Stdio::piped());
+    let mut program = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = program.stdin.take().unwrap();
+    let mut said = BufReader::new(program.stdout.take().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("births.pb.gz");
+    let (pid, place) = (program.id().to_string(), output.to_str().unwrap());
+    let options = ["record", "-v", "-F", "1999", "-p", &pid, "-o", place];
+    let mut recorder = Running::start(&options);
+    recorder.wait_for("recording");
+    recorder.signal(libc::SIGSTOP);
+    input.write_all(b"go\n").unwrap();
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert_eq!(line, "done\n");
+    recorder.signal(libc::SIGCONT);
+    drop(input);
+    let run = recorder.finish();
+    assert!(run.status.success(), "{}", run.stderr);
+    assert!(program.wait().unwrap().success());
+
+    let profile = Pprof::read(&output);
+    let (user, named) = (
+        profile.user_count(|_| true),
+        profile.user_count(PprofFrame::is_named),
+    );
+    assert!(user > 500, "{user}");
+    assert!(
+        named * 100 >= user * 98,
+        "{named} of {user}: {}",
+        run.stderr
+    );
 }
 
 /// The most memory, in KiB, that the recorder of so many children has used when it stops.

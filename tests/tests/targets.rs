@@ -63,7 +63,10 @@ fn a_process_has_its_family_and_a_thread_has_not() {
     let family = Family::start();
     let folded_family = folded(["-p", &family.main.id().to_string()]);
     let found = members(&folded_family);
-    assert!(found.iter().all(|&samples| samples > 10), "{found:?}");
+    assert!(
+        found.iter().all(|&samples| samples > 10),
+        "{found:?} in {folded_family:?}"
+    );
     let own = folded_family.filter(|stack| ["family", "[lost]"].contains(&stack.process.as_str()));
     assert_eq!(own.total(), folded_family.total());
 

@@ -44,7 +44,7 @@ pub fn examine(pid: u32) -> Result<Vec<CodeReport>> {
     let workers = Workers::new(Limits::of_each(MOST_BYTES));
     let mut reports = Vec::new();
     let (finder, root) = (Finder::new(&workers, None), Root::of(pid).ok());
-    for file in files {
+    for (file, _) in files {
         let described = workers.describe(&file.file);
         let source = described.map(|description| {
             let found = finder.find(&Subject {

@@ -124,8 +124,11 @@ fn held_files_are_bounded() {
         files.mapped(identity(path), path.clone());
     }
     assert_eq!(files.held, MAX_OPEN);
-    for (number, path) in (16..).zip(&paths) {
+    assert!(files.fullness() < 0.1, "{}", files.fullness());
+    for (count, (number, path)) in (1..).zip((16..).zip(&paths)) {
         assert!(files.see(&seen(number, identity(path))).is_some());
+        let part = f64::from(count) / MAX_OPEN as f64;
+        assert!(files.fullness() >= part.min(1.0), "{}", files.fullness());
     }
     assert_eq!(files.held, MAX_OPEN);
     let last = 16 + u32::try_from(paths.len()).unwrap();

@@ -1,6 +1,6 @@
 //! What a session is loaded and opened with.
 
-use std::os::fd::AsFd;
+use std::{collections::HashSet, os::fd::AsFd};
 
 use abi::config::{Config, Offsets};
 use anyhow::{Result, bail};
@@ -10,9 +10,12 @@ use crate::{
     addresses,
     bpf::{Programs, Sizes},
     cli::RecordArgs,
+    code_files::{self, CodeFile},
+    files::Files,
     sampling::{Opened, Sampling},
     tables::Ready,
     targets::Targets,
+    worker::Workers,
 };
 
 /// Entries of the map of counts.
@@ -22,6 +25,29 @@ const COUNT_ENTRIES: u32 = 1 << 15;
 const WAIT_ENTRIES: u32 = 1 << 14;
 /// Where all times are wanted, those within 17 ms share a count.
 const MOMENT_MASK: u32 = u32::MAX << 8;
+
+/// The files whose code is about to run. Those that run already are held: the process in which one is
+/// first seen may be gone before anyone looks, and how they were mapped is not told.
+pub(super) fn code_files(
+    args: &RecordArgs,
+    targets: &Targets,
+    known: &mut Files,
+    workers: &Workers,
+) -> Result<Vec<CodeFile>> {
+    let identify = known.identify();
+    let mut files = Vec::new();
+    for (file, pid) in targets.code_files(&*identify)? {
+        known.hold_mapped(&file, pid);
+        files.push(file);
+    }
+    if let Some(program) = args.command.first() {
+        let running: HashSet<_> = files.iter().map(|file| file.identity).collect();
+        let of_command =
+            code_files::of_command(program, &*identify, |file| workers.loading(file)).into_iter();
+        files.extend(of_command.filter(|file| !running.contains(&file.identity)));
+    }
+    Ok(files)
+}
 
 pub(super) fn sizes(args: &RecordArgs, ready: &Ready) -> Sizes {
     Sizes {
