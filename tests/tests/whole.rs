@@ -223,7 +223,7 @@ fn compilers() {
 
 const PYTHON: &str = "
 import json
-for turn in range(40):
+for turn in range(120):
     sum(number * number for number in range(400000))
     texts = sorted(str(number) for number in range(60000))
     json.loads(json.dumps(texts))
@@ -254,7 +254,9 @@ fn interpreters() {
     if !require_root() {
         return;
     }
-    assert_whole("python3", 99.0, &[tool("python3"), "-c", PYTHON]);
+    // Not one that stands before it in `PATH` to choose a version: what such a launcher becomes has its
+    // tables built while it runs already, which here is a matter of how many CPUs are free.
+    assert_whole("python3", 99.0, &["/usr/bin/python3", "-c", PYTHON]);
     assert_whole("node", 99.0, &[tool("node"), "-e", JAVASCRIPT]);
     assert_whole("sqlite3", 99.0, &[tool("sqlite3"), ":memory:", SQL]);
 }
