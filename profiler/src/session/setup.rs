@@ -41,6 +41,10 @@ pub(super) fn code_files(
         files.push(file);
     }
     if let Some(program) = args.command.first() {
+        // Until it executes the program, a sample may meet it in this one.
+        for (file, pid) in code_files::of_processes([std::process::id()], &*identify) {
+            known.hold_mapped(&file, pid);
+        }
         let running: HashSet<_> = files.iter().map(|file| file.identity).collect();
         let of_command =
             code_files::of_command(program, &*identify, |file| workers.loading(file)).into_iter();
