@@ -27,6 +27,7 @@ int main(int argc, char **argv)
     }
     puts("done");
     fflush(stdout);
-    getchar();
+    while (getchar() != EOF)
+        ;
     return 0;
 }
