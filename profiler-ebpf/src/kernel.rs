@@ -38,6 +38,8 @@ static CONFIG: Config = Config {
         task_nvcsw: 0,
         task_nivcsw: 0,
         task_exec_runtime: 0,
+        task_last_arrival: 0,
+        task_last_queued: 0,
         task_cgroups: 0,
         css_set_dfl_cgrp: 0,
         cgroup_level: 0,

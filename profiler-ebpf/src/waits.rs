@@ -30,7 +30,6 @@ pub(crate) use threads::each;
 pub(crate) use waker::waking;
 
 use crate::{
-    kernel::{Object, config},
     maps::{CONTROL, EVENTS},
     targets,
 };
@@ -81,14 +80,13 @@ fn leave(ctx: &BtfTracePointContext, control: &Control, now: u64, preempted: boo
         return;
     };
     thread.times.switches += 1;
-    let exec_ns = thread::exec_ns(task);
     let since = thread.until(now);
     match thread.phase {
         phase::RUNNING => thread.times.on_ns += now.saturating_sub(since),
-        phase::AWAY => entered_unseen(thread, exec_ns, since, now),
+        phase::AWAY => entered_unseen(thread, task, since, now),
         _ => {}
     }
-    thread.exec_ns = exec_ns;
+    thread.exec_ns = thread::exec_ns(task);
     thread.woken_ns = 0;
     thread.key.pid = (who >> 32) as u32;
     thread.key.tid = who as u32;
@@ -112,11 +110,15 @@ fn leave(ctx: &BtfTracePointContext, control: &Control, now: u64, preempted: boo
 /// The running thread, which leaves, was not seen to get the CPU. How long it has run is known, and it is
 /// taken to have run at the end.
 #[inline(always)]
-fn entered_unseen(thread: &mut Thread, exec_ns: u64, since: u64, now: u64) {
+fn entered_unseen(thread: &mut Thread, task: *const task_struct, since: u64, now: u64) {
     thread::miss(Miss::SwitchUnseen);
     let away_ns = now.saturating_sub(since);
-    let ran_ns = exec_ns.saturating_sub(thread.exec_ns).min(away_ns);
-    let wait = thread.wait(since, now.saturating_sub(ran_ns));
+    let ran_ns = thread::exec_ns(task)
+        .saturating_sub(thread.exec_ns)
+        .min(away_ns);
+    let entered_ns = now.saturating_sub(ran_ns);
+    let wait = thread.wait(task, since, entered_ns);
+    thread.entered_ns = entered_ns;
     thread.times.on_ns += ran_ns;
     count::add(&thread.key, &wait.alone(thread.key.tid));
 }
@@ -135,7 +137,7 @@ fn left_unseen(thread: &mut Thread, task: *const task_struct) {
 /// that it was about to have in the argument, and none in its task.
 #[inline(always)]
 fn state_of(preempted: bool, task: *const task_struct, state: u32) -> State {
-    let is_ready = || Object::of(task).field::<u32>(config!(offsets.task_state)) == 0;
+    let is_ready = || thread::state(task) == 0;
     match state {
         _ if preempted => State::Preempted,
         0 => State::Preempted,
@@ -180,7 +182,7 @@ fn enter(control: &Control, now: u64, next: *mut task_struct) {
     let since = thread.until(now);
     match thread.phase {
         phase::AWAY => {
-            let wait = thread.wait(since, now);
+            let wait = thread.wait(next, since, now);
             count::ended(control, thread, &wait);
         }
         phase::RUNNING => left_unseen(thread, next),
@@ -189,6 +191,7 @@ fn enter(control: &Control, now: u64, next: *mut task_struct) {
             thread.exec_ns = thread::exec_ns(next);
         }
     }
+    thread.entered_ns = now;
     thread.phase = phase::RUNNING;
 }
 

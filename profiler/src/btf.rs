@@ -226,6 +226,12 @@ pub fn offsets(btf: &Btf) -> Result<Offsets, BtfError> {
         task_nvcsw: btf.offset("task_struct", "nvcsw")?,
         task_nivcsw: btf.offset("task_struct", "nivcsw")?,
         task_exec_runtime: btf.offset("task_struct", "se.sum_exec_runtime")?,
+        task_last_arrival: btf
+            .offset("task_struct", "sched_info.last_arrival")
+            .unwrap_or(0),
+        task_last_queued: btf
+            .offset("task_struct", "sched_info.last_queued")
+            .unwrap_or(0),
         task_cgroups: btf.offset("task_struct", "cgroups")?,
         css_set_dfl_cgrp: btf.offset("css_set", "dfl_cgrp")?,
         cgroup_level: btf.offset("cgroup", "level")?,

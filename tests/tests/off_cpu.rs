@@ -9,7 +9,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use tests::{Pprof, Recorded, Workload, alone, record, require_root, timesink, tool};
+use tests::{Ledger, Pprof, Recorded, Workload, alone, record, require_root, timesink, tool};
 
 /// A row of what `waits` prints: a function, how often it waited, and for how long, less what the calls
 /// took of the CPU.
@@ -130,6 +130,8 @@ fn one_long_wait_has_the_whole_duration() {
     assert!(off.abs() < 0.01, "{off}");
     assert_eq!(own.total("blocks"), 1);
     assert_eq!(own.samples[0].label("interval"), "seeded, open");
+    let ledger = Ledger::parse(&run.stderr);
+    assert_eq!(ledger.count("wake-ups missed"), 0, "{ledger:?}");
     assert_eq!(own.whole_away_ns(), own.away_ns());
 }
 

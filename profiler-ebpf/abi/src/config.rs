@@ -43,6 +43,10 @@ pub struct Offsets {
     pub task_nivcsw: u32,
     /// `task_struct.se.sum_exec_runtime`
     pub task_exec_runtime: u32,
+    /// `task_struct.sched_info.last_arrival`; 0 where the kernel has none (without `CONFIG_SCHED_INFO`)
+    pub task_last_arrival: u32,
+    /// `task_struct.sched_info.last_queued`; 0 where the kernel has none
+    pub task_last_queued: u32,
     /// `task_struct.cgroups`
     pub task_cgroups: u32,
     /// `css_set.dfl_cgrp`
@@ -131,7 +135,7 @@ pub struct Config {
     pub offsets: Offsets,
 }
 
-const _: () = assert!(size_of::<Offsets>() == 136);
+const _: () = assert!(size_of::<Offsets>() == 144);
 const _: () = assert!(size_of::<Addresses>() == 16);
 const _: () = assert!(size_of::<Config>() == 64 + size_of::<Offsets>());
 

@@ -41,6 +41,8 @@ pub(crate) struct Thread {
     pub(crate) since_ns: u64,
     /// When it was woken; 0 while it was not.
     pub(crate) woken_ns: u64,
+    /// When it got the CPU last; 0 where that is not known.
+    pub(crate) entered_ns: u64,
     /// How long it had run by the scheduler's own account when it left the CPU last.
     pub(crate) exec_ns: u64,
     /// One of [`phase`]'s.
@@ -120,17 +122,33 @@ impl Thread {
         atomic::swap_if(&mut self.since_ns, since, now)
     }
 
-    /// A wait that ends now, of which the part from `since` on is not counted yet.
+    /// A wait of this thread that ends now, of which the part from `since` on is not counted yet.
     #[inline(always)]
-    pub(crate) fn wait(&mut self, since: u64, now: u64) -> Wait {
+    pub(crate) fn wait(&mut self, task: *const task_struct, since: u64, now: u64) -> Wait {
         let is_ready = is_ready(self.key.state);
         if is_ready || self.woken_ns == 0 {
             self.key.waker = StackHash::NONE;
         }
         if !is_ready && self.woken_ns == 0 {
-            self.times.wakeups_missed += 1;
+            self.woken_ns = self.queued_since(task);
+            self.times.wakeups_missed += u64::from(self.woken_ns == 0);
         }
         self.part(self.key.state, self.woken_ns, since, now)
+    }
+
+    /// Since when the thread is in the queue for a CPU, as the scheduler keeps it; 0 where it is not
+    /// known. The scheduler has a clock of its own; when the thread got a CPU last is known by both.
+    #[inline(always)]
+    fn queued_since(&self, task: *const task_struct) -> u64 {
+        if config!(offsets.task_last_queued) == 0 || self.entered_ns == 0 {
+            return 0;
+        }
+        let arrived: u64 = Object::of(task).field(config!(offsets.task_last_arrival));
+        let queued: u64 = Object::of(task).field(config!(offsets.task_last_queued));
+        match queued.checked_sub(arrived) {
+            Some(after_ns) => self.entered_ns + after_ns,
+            None => 0,
+        }
     }
 
     /// The part from `since` to now of a wait in this state, added to the thread's times.
@@ -229,6 +247,12 @@ fn storage(task: *mut task_struct, flags: u64) -> Option<&'static mut Thread> {
 #[inline(always)]
 pub(crate) fn exec_ns(task: *const task_struct) -> u64 {
     Object::of(task).field(config!(offsets.task_exec_runtime))
+}
+
+/// What a thread is about to wait for, or waits for; 0 where it runs or is ready to.
+#[inline(always)]
+pub(crate) fn state(task: *const task_struct) -> u32 {
+    Object::of(task).field(config!(offsets.task_state))
 }
 
 /// What is kept of a thread, if it is watched.

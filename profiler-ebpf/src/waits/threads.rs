@@ -145,7 +145,7 @@ fn begin(task: *mut task_struct) {
     };
     let object = Object::of(task);
     let is_running = object.field::<u32>(config!(offsets.task_on_cpu)) != 0;
-    let state: u32 = object.field(config!(offsets.task_state));
+    let state = thread::state(task);
     stacks::identify(thread, task);
     let stacks = match is_running {
         true => None,
@@ -201,7 +201,7 @@ fn turn(control: &Control, thread: &mut Thread, task: *mut task_struct) -> Optio
         if phase == phase::RUNNING {
             thread.times.on_ns += now.saturating_sub(since);
         } else {
-            if is_end && woken_ns == 0 && !thread::is_ready(key.state) {
+            if is_end && woken_ns == 0 && !thread::is_ready(key.state) && thread::state(task) == 0 {
                 thread.times.wakeups_missed += 1;
             }
             let wait = thread.part(key.state, woken_ns, since, now);
