@@ -27,7 +27,7 @@ pub(crate) enum Name {
     Symbols,
     /// A generated day of one busy core in the store: its size, and the time of questions
     Store,
-    /// The agent for half an hour, among processes that come and go, libraries too, and busy threads
+    /// The agent for an hour, among processes that come and go, libraries too, and busy threads
     Soak,
     /// How often `timesink diff` finds one function that takes 10 % longer, and nothing else
     Diff,
@@ -74,7 +74,7 @@ impl Scenario {
             Name::PingPong => (Load::Nothing, false, 0, 3),
             Name::Symbols => (Load::Nothing, false, 999, 0),
             Name::Store => (Load::Nothing, true, 0, 0),
-            Name::Soak => (Load::Nothing, true, 19, 1800),
+            Name::Soak => (Load::Nothing, true, 19, 3600),
             Name::Diff => (Load::Nothing, false, 19_999, 0),
         };
         let rounds = match name {

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How many looks are taken.
-const LOOKS: u32 = 30;
+const LOOKS: u32 = 60;
 /// How often memory is looked at.
 const PEAK_POLL: Duration = Duration::from_secs(2);
 /// The budget that the agent has to keep.
