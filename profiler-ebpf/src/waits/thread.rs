@@ -130,8 +130,8 @@ impl Thread {
             self.key.waker = StackHash::NONE;
         }
         if !is_ready && self.woken_ns == 0 {
+            self.times.wakeups_missed += 1;
             self.woken_ns = self.queued_since(task);
-            self.times.wakeups_missed += u64::from(self.woken_ns == 0);
         }
         self.part(self.key.state, self.woken_ns, since, now)
     }

@@ -184,7 +184,7 @@ impl WaitAccount<'_> {
         note(
             "wake-ups missed",
             missed,
-            "waits whose wake-up was not seen, nor known to the scheduler: the time in the queue after it counts as asleep",
+            "waits whose wake-up was not seen: by whom is not known, and where the scheduler does not know when, the time in the queue counts as asleep",
         );
         let residual = threads.iter().map(residual_ns).max().unwrap_or(0);
         note(
