@@ -17,6 +17,7 @@ pub mod rows;
 pub mod rules;
 pub mod vdso;
 
+mod crt;
 mod elf;
 mod entries;
 mod expressions;

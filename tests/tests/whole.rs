@@ -6,7 +6,9 @@
 
 use std::{fs, process::Command};
 
-use tests::{FoldedStack, Recorded, Whole, Workload, ends, record_by_release, require_root, tool};
+use tests::{
+    FoldedStack, Recorded, Whole, Workload, ends, record, record_by_release, require_root, tool,
+};
 
 /// Prints a row of the table.
 fn row(name: &str, whole: &Whole, recorded: &Recorded) {
@@ -286,4 +288,32 @@ fn short_commands() {
     }
     let script = "for turn in $(seq 300); do ls -l /; date; head -c 100 /etc/passwd | wc; done";
     assert_whole("commands of a shell", 97.0, &["sh", "-c", script]);
+}
+
+/// Compilers put code without descriptions around every program. Page faults are met in it at each
+/// exit: where a byte of data is tested, where it is set, and where the last page of code begins.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn code_around_a_program() {
+    if !require_root() {
+        return;
+    }
+    for kind in [
+        &["-Wl,-z,now"][..],
+        &["-Wl,-z,now", "-no-pie"],
+        &["-static"],
+    ] {
+        let program = Workload::without_frame_pointers("exit.c", "exit", kind);
+        let recorded = record(&["-F", "999"], &[program.path(), "200"]);
+        let whole = Whole::of(&recorded.pprof(), |sample| {
+            sample.frames.iter().any(|frame| frame.function == "work")
+        });
+        assert!(whole.user > 450, "{kind:?}: {whole}");
+        assert_eq!(whole.whole, whole.user, "{kind:?}: {whole:?}");
+        let folded = recorded.folded();
+        let below = |caller| folded.filter(|stack| stack.user_frames().any(|name| name == caller));
+        let aux = below("__do_global_dtors_aux").total();
+        let fini = below("_fini").total();
+        assert!(aux > 300 && fini > 150, "{kind:?}: {folded:?}");
+    }
 }

@@ -15,7 +15,7 @@ use super::{
 use crate::cache::{Folder, hex, seal, unseal};
 
 /// Rises with every change of the layout or of what rules mean.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const RULE_BYTES: usize = size_of::<Rule>();
 /// The offset of a row, and its rule's index.
 const ROW_BYTES: usize = 4 + 2;

@@ -1,5 +1,5 @@
 //! What is read of an ELF file for its unwind table: segments of code, call frame information and
-//! the procedure linkage tables.
+//! sections of code that often have none.
 
 use abi::unwind::Machine;
 use object::{
@@ -34,9 +34,9 @@ impl Segment {
     }
 }
 
-/// The place of code by which procedures of other files are called.
+/// The place of a section of code.
 #[derive(Clone, Debug)]
-pub(super) struct Plt {
+pub(super) struct Piece {
     pub(super) offset: u64,
     pub(super) size: u64,
 }
@@ -58,7 +58,10 @@ pub(super) struct Parts<'data> {
     /// In the order of their offsets.
     pub(super) segments: Vec<Segment>,
     pub(super) cfi: Cfi<'data>,
-    pub(super) plts: Vec<Plt>,
+    /// By which procedures of other files are called.
+    pub(super) plts: Vec<Piece>,
+    /// `.init` and `.fini`.
+    pub(super) init_fini: Vec<Piece>,
 }
 
 type Header = FileHeader64<Endianness>;
@@ -77,6 +80,7 @@ impl<'data> Parts<'data> {
             segments: code_segments(endian, segments, length),
             cfi: Cfi::None,
             plts: Vec::new(),
+            init_fini: Vec::new(),
         };
         let sections = header.sections(endian, data);
         let sections = sections.map_err(|_damage| Error::Headers)?;
@@ -108,15 +112,20 @@ impl<'data> Parts<'data> {
                     }
                 }
                 b".plt" | b".plt.sec" | b".plt.got" | b".iplt" => {
-                    if let Some((offset, size)) = section.file_range(endian) {
-                        self.plts.push(Plt { offset, size });
-                    }
+                    self.plts.extend(piece_of(endian, section));
                 }
+                b".init" | b".fini" => self.init_fini.extend(piece_of(endian, section)),
                 _ => {}
             }
         }
         Ok(())
     }
+}
+
+/// A section's place in the file, where it has one.
+fn piece_of(endian: Endianness, section: &elf::SectionHeader64<Endianness>) -> Option<Piece> {
+    let (offset, size) = section.file_range(endian)?;
+    Some(Piece { offset, size })
 }
 
 /// A section's bytes; none where it is compressed or has none in this file.

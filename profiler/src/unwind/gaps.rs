@@ -1,11 +1,15 @@
 //! Code that no function's description covers and that is known by its bytes: procedure linkage
-//! tables, which some linkers do not describe, and the code to which signal handlers return.
+//! tables, which some linkers do not describe, the code to which signal handlers return, and what
+//! compilers put around a program.
+
+use std::ops::Range;
 
 use abi::unwind::{Machine, Rule, cfa, table::rule_number};
 use object::read::ReadRef;
 
 use super::{
-    elf::{Parts, Plt, Segment},
+    crt,
+    elf::{Parts, Piece, Segment},
     rules::RuleSet,
 };
 
@@ -34,38 +38,49 @@ pub(super) struct Patch {
     pub(super) rule: u16,
 }
 
-/// From where to where in a procedure linkage table which rule holds.
-type PltRow = (u64, u64, Rule);
+/// From where to where in a piece of code which rule holds.
+pub(super) type KnownRow = (u64, u64, Rule);
 
-/// Rules for code that may have no description, in the order of the file.
+/// Rules for code that may have no description, in the order of the file. `has_signal` says whether
+/// the code to which signal handlers return has one.
 pub(super) fn patches<'data, R: ReadRef<'data>>(
     machine: &Machine,
     data: R,
     parts: &Parts<'_>,
     has_signal: bool,
+    gaps: impl Iterator<Item = Range<u32>>,
     rules: &mut RuleSet,
 ) -> Vec<Patch> {
     let mut patches = Vec::new();
-    for plt in &parts.plts {
-        let is_code = |segment: &Segment| {
-            segment.offset <= plt.offset && plt.size <= segment.end().saturating_sub(plt.offset)
-        };
-        if !parts.segments.iter().any(is_code) {
-            continue;
-        }
-        let rows = if machine.has_link {
-            link_plt(machine, data, plt)
-        } else {
-            pushing_plt(machine, data, plt)
-        };
+    let mut add = |piece: &Piece, rows: Vec<KnownRow>| {
         for (start, end, rule) in rows {
             if let Some(rule) = rules.intern(rule) {
                 patches.push(Patch {
-                    start: (plt.offset + start.min(plt.size)) as u32,
-                    end: (plt.offset + end.min(plt.size)) as u32,
+                    start: (piece.offset + start.min(piece.size)) as u32,
+                    end: (piece.offset + end.min(piece.size)) as u32,
                     rule,
                 });
             }
+        }
+    };
+    for plt in parts.plts.iter().filter(|plt| is_code(parts, plt)) {
+        add(
+            plt,
+            if machine.has_link {
+                link_plt(machine, data, plt)
+            } else {
+                pushing_plt(machine, data, plt)
+            },
+        );
+    }
+    if *machine == Machine::X86_64 {
+        let bytes = |piece: &Piece| data.read_bytes_at(piece.offset, piece.size).unwrap_or(&[]);
+        let init_fini = parts.init_fini.iter();
+        for piece in init_fini.filter(|piece| is_code(parts, piece)) {
+            add(piece, crt::init_or_fini(bytes(piece)));
+        }
+        for piece in crt::searched(gaps) {
+            add(&piece, crt::exit_code(bytes(&piece)));
         }
     }
     if !has_signal {
@@ -73,6 +88,12 @@ pub(super) fn patches<'data, R: ReadRef<'data>>(
     }
     patches.sort_by_key(|patch| patch.start);
     patches
+}
+
+fn is_code(parts: &Parts<'_>, piece: &Piece) -> bool {
+    parts.segments.iter().any(|segment| {
+        segment.offset <= piece.offset && piece.size <= segment.end().saturating_sub(piece.offset)
+    })
 }
 
 /// The rows of a procedure linkage table of x86-64, by its first bytes.
@@ -88,7 +109,7 @@ pub(super) fn patches<'data, R: ReadRef<'data>>(
 /// ```
 ///
 /// Without one, entries only jump.
-fn pushing_plt<'data, R: ReadRef<'data>>(machine: &Machine, data: R, plt: &Plt) -> Vec<PltRow> {
+fn pushing_plt<'data, R: ReadRef<'data>>(machine: &Machine, data: R, plt: &Piece) -> Vec<KnownRow> {
     let read = |offset, size| data.read_bytes_at(plt.offset + offset, size).unwrap_or(&[]);
     let sp = |offset| Rule::register(machine.stack_pointer, offset);
     match read(0, PLT_ENTRY.min(plt.size)) {
@@ -121,7 +142,7 @@ fn pushing_plt<'data, R: ReadRef<'data>>(machine: &Machine, data: R, plt: &Plt) 
 ///  4  …                           CFA = sp + 16    x30 is saved at CFA - 8
 /// 32  …                           CFA = sp         each entry
 /// ```
-fn link_plt<'data, R: ReadRef<'data>>(machine: &Machine, data: R, plt: &Plt) -> Vec<PltRow> {
+fn link_plt<'data, R: ReadRef<'data>>(machine: &Machine, data: R, plt: &Piece) -> Vec<KnownRow> {
     const PUSH_LINK: u32 = 0xa9bf_7bf0;
     let link = Rule::link(machine);
     let first = data.read_bytes_at(plt.offset, LINK_PLT_HEADER.min(plt.size));

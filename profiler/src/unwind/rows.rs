@@ -7,7 +7,7 @@ use abi::unwind::{Machine, Rule};
 use object::read::ReadRef;
 
 use super::{
-    elf::{Cfi, Parts},
+    elf::{Cfi, Parts, Segment},
     entries::Entries,
     gaps,
     spans::{self, Evaluated, Evaluator},
@@ -131,8 +131,11 @@ pub fn read<'data, R: ReadRef<'data>>(machine: &Machine, data: R) -> Result<File
     if spans.list.is_empty() && counts == Counts::default() {
         return Ok(FileRows::NoCfi);
     }
-    let patches = gaps::patches(machine, data, &parts, has_signal, &mut rules);
-    let rows = spans::put_together(&mut spans, &patches, &mut counts);
+    spans.sort();
+    let end = parts.segments.last().map_or(0, Segment::end);
+    let gaps = spans.gaps(end as u32);
+    let patches = gaps::patches(machine, data, &parts, has_signal, gaps, &mut rules);
+    let rows = spans::put_together(&spans, &patches, &mut counts);
     let rules = rules.into_rules();
     Ok(FileRows::Rows(Rows { rows, rules }, counts))
 }

@@ -2,6 +2,8 @@
 //!
 //! Functions are sorted and not rows, of which there are ten times as many.
 
+use std::ops::Range;
+
 use abi::unwind::{Machine, table::rule_number};
 use gimli::{
     BaseAddresses, Register, RegisterRule, UnwindContext, UnwindContextStorage, UnwindSection,
@@ -56,6 +58,25 @@ pub(super) struct Span {
 pub(super) struct Spans {
     pub(super) list: Vec<Span>,
     rows: Vec<Row>,
+}
+
+impl Spans {
+    /// Puts the functions in the order of the file. Those with one start stay in the order of the
+    /// section, so that the first of them is taken.
+    pub(super) fn sort(&mut self) {
+        self.list.sort_by_key(|span| span.start);
+    }
+
+    /// What is before, between and behind the sorted functions, up to an end.
+    pub(super) fn gaps(&self, end: u32) -> impl Iterator<Item = Range<u32>> {
+        let mut covered = 0;
+        let ends = self.list.iter().map(|span| (span.start, span.end));
+        ends.chain([(end, end)]).map(move |(next, next_end)| {
+            let start = covered;
+            covered = covered.max(next_end);
+            start..next.max(start)
+        })
+    }
 }
 
 /// What the evaluation gives.
@@ -234,11 +255,9 @@ fn push(rows: &mut Vec<Row>, first_row: usize, start: u32, rule: u16) {
     }
 }
 
-/// The rows of all functions in the order of the file, with rows between the functions: those of
+/// The rows of all functions, which are sorted, with rows between the functions: those of
 /// `patches`, which are in order, and for the rest that nothing is known.
-pub(super) fn put_together(spans: &mut Spans, patches: &[Patch], counts: &mut Counts) -> Vec<Row> {
-    // Equal starts stay in the order of the section, so that the first of them is taken.
-    spans.list.sort_by_key(|span| span.start);
+pub(super) fn put_together(spans: &Spans, patches: &[Patch], counts: &mut Counts) -> Vec<Row> {
     let mut out = Vec::with_capacity(spans.rows.len() + spans.list.len());
     let mut patches = patches.iter().peekable();
     let mut covered = 0;

@@ -162,6 +162,52 @@ fn a_plt_is_known_by_its_bytes() {
     assert_eq!(said(&rows_of(&elf).0)[2..], expected);
 }
 
+/// `__do_global_dtors_aux`, as gcc 12 has it: `completed` is 0x2f25 behind the comparison's end.
+const EXIT_CODE: [u8; 57] = [
+    0xf3, 0x0f, 0x1e, 0xfa, 0x80, 0x3d, 0x25, 0x2f, 0, 0, 0, 0x75, 0x2b, 0x55, 0x48, 0x83, 0x3d,
+    0xea, 0x2e, 0, 0, 0, 0x48, 0x89, 0xe5, 0x74, 0x0c, 0x48, 0x8b, 0x3d, 0x06, 0x2f, 0, 0, 0xe8,
+    0x29, 0xff, 0xff, 0xff, 0xe8, 0x64, 0xff, 0xff, 0xff, 0xc6, 0x05, 0xfd, 0x2e, 0, 0, 1, 0x5d,
+    0xc3, 0x0f, 0x1f, 0, 0xc3,
+];
+
+/// What compilers put around a program is known by its bytes; almost the same code is not.
+#[test]
+fn code_around_a_program_is_known_by_its_bytes() {
+    let mut elf = Elf::new(&[cie(b"zR", &[]), fde(0, 8, &[])]);
+    let init = [
+        0xf3, 0x0f, 0x1e, 0xfa, 0x48, 0x83, 0xec, 8, 0x90, 0x48, 0x83, 0xc4, 8, 0xc3,
+    ];
+    elf.code[0x20..0x2e].copy_from_slice(&init);
+    elf.init = Some((0x20, 0x0e));
+    elf.code[0x80..0x80 + EXIT_CODE.len()].copy_from_slice(&EXIT_CODE);
+    let saved = Rule {
+        fp: fp::AT_CFA,
+        fp_offset: -16,
+        ..sp(16)
+    };
+    let expected_init = [
+        (0x20, sp(8)),
+        (0x28, sp(16)),
+        (0x2d, sp(8)),
+        (0x2e, Rule::NONE),
+    ];
+    let expected_exit = [
+        (0x80, sp(8)),
+        (0x8e, saved),
+        (0xb4, sp(8)),
+        (0xb9, Rule::NONE),
+    ];
+    let expected = [expected_init, expected_exit].concat();
+    assert_eq!(said(&rows_of(&elf).0)[2..], expected);
+    // Without the mark of a place that is jumped to.
+    elf.code[0x80] = 0x90;
+    assert_eq!(said(&rows_of(&elf).0)[6], (0x84, sp(8)));
+    // It sets another byte than it tests; `.init` does not put the stack pointer back.
+    elf.code[0x80 + 46] = 0xfc;
+    elf.code[0x2c] = 16;
+    assert_eq!(said(&rows_of(&elf).0).len(), 2);
+}
+
 /// Rows that no rule can say are unsupported, or have no frame pointer, and are counted by cause.
 #[test]
 fn what_no_rule_can_say_is_counted() {

@@ -7,7 +7,7 @@ pub(super) const CODE: u32 = 0x1000;
 const BIAS: u64 = 0x40_0000;
 /// The address of `.eh_frame`.
 const EH_FRAME: u64 = 0x80_0000;
-const SECTION_NAMES: &[u8] = b"\0.eh_frame\0.plt\0.names\0";
+const SECTION_NAMES: &[u8] = b"\0.eh_frame\0.plt\0.names\0.init\0";
 
 /// An entry that functions share: `CFA = rsp + 8`, the return address at `CFA - 8`, pointers of
 /// four bytes relative to themselves.
@@ -52,6 +52,8 @@ pub(super) struct Elf {
     pub(super) code: Vec<u8>,
     /// Offset in the code, and size.
     pub(super) plt: Option<(u64, u64)>,
+    /// The same of `.init`.
+    pub(super) init: Option<(u64, u64)>,
 }
 
 impl Elf {
@@ -80,12 +82,14 @@ impl Elf {
             eh_frame,
             code: vec![0x90; 0x100],
             plt: None,
+            init: None,
         }
     }
 
     /// The file: header, program header and section headers, then code, names and entries.
     pub(super) fn bytes(&self) -> Vec<u8> {
         let (plt_start, plt_size) = self.plt.unwrap_or_default();
+        let (init_start, init_size) = self.init.unwrap_or_default();
         let names_start = u64::from(CODE) + self.code.len() as u64;
         let entries_start = names_start + SECTION_NAMES.len() as u64;
         let sections = [
@@ -93,6 +97,7 @@ impl Elf {
             section(1, EH_FRAME, entries_start, self.eh_frame.len() as u64),
             section(11, 0, u64::from(CODE) + plt_start, plt_size),
             section(16, 0, names_start, SECTION_NAMES.len() as u64),
+            section(23, 0, u64::from(CODE) + init_start, init_size),
         ];
         let mut file = vec![0x7f, b'E', b'L', b'F', 2, 1, 1];
         file.resize(16, 0);
@@ -100,7 +105,7 @@ impl Elf {
         file.extend(self.machine.elf.to_le_bytes());
         file.extend([1, 0, 0, 0]);
         file.extend(words(&[0, 64, 64 + 56]));
-        file.extend([0, 0, 0, 0, 64, 0, 56, 0, 1, 0, 64, 0, 4, 0, 3, 0]);
+        file.extend([0, 0, 0, 0, 64, 0, 56, 0, 1, 0, 64, 0, 5, 0, 3, 0]);
         file.extend([1, 0, 0, 0, 5, 0, 0, 0]);
         let start = u64::from(CODE);
         let size = self.code.len() as u64;
