@@ -201,6 +201,8 @@ impl Session {
         }
         let now = Marks::now(&self.programs, &self.events)?;
         self.take_all(WhoCounts::Programs)?;
+        // The stacks of what was counted while the maps changed.
+        self.drain();
         self.collected.files.find_late();
         let before = std::mem::replace(&mut self.marks, now);
         let account = self.account(&before)?;
