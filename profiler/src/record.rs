@@ -90,6 +90,8 @@ pub async fn record(
     let compares = args.waits() && args.verbose;
     let threads_before = compares.then(schedstat::of_all);
     session.begin()?;
+    // From now on, whatever is done before it is waited for.
+    let time = tokio::time::sleep(args.duration.unwrap_or(Duration::MAX));
     // Not before: until it begins, the command is a thread of this program that waits.
     if let Some(waiting) = &waiting {
         session.add_target(waiting.pid, target_of(target::PROCESS))?;
@@ -97,7 +99,7 @@ pub async fn record(
     report.recording(&session.describe());
     let mut command = waiting.map(Waiting::go).transpose()?;
     let stop = {
-        let stopped = stopped(args.duration, signals, &targets, command.as_mut());
+        let stopped = stopped(time, signals, &targets, command.as_mut());
         session.collect(stopped, report).await?
     };
     let stopped = session.stop()?;
@@ -115,7 +117,7 @@ pub async fn record(
 
 /// Resolves when the recording is to end.
 async fn stopped(
-    duration: Option<Duration>,
+    time: impl Future<Output = ()>,
     signals: &mut Signals,
     targets: &Targets,
     command: Option<&mut Running>,
@@ -128,7 +130,7 @@ async fn stopped(
         }
     };
     tokio::select! {
-        () = tokio::time::sleep(duration.unwrap_or(Duration::MAX)) => Ok(Stop::Time),
+        () = time => Ok(Stop::Time),
         _ = signals.next() => Ok(Stop::Asked),
         status = command_ended => {
             let status = status.context("failed to wait for the command")?;
