@@ -35,7 +35,7 @@ pub use damage::{Counting, Random, bytes_taken, counted_alone, damage, try_seeds
 pub use folded::{Folded, FoldedStack};
 pub use jit::JitRun;
 pub use ledger::Ledger;
-pub use machine::{Alone, alone, online_cpus, require_root, tool};
+pub use machine::{Alone, alone, online_cpus, require_root, stolen_ns, tool};
 pub use mounts::{Mounts, run_tool};
 pub use pprof::{Pprof, PprofFrame, PprofLine, PprofSample};
 pub use recorded::{Recorded, record, record_by_release, record_while};

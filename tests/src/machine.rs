@@ -52,6 +52,16 @@ pub fn alone() -> Alone {
     Alone { _locked: locked }
 }
 
+/// The time, in ns, for which the host has kept the CPUs of this machine to itself so far, as the kernel
+/// tells it (`steal` in `man 5 proc_stat`).
+#[must_use]
+pub fn stolen_ns() -> u64 {
+    let stat = fs::read_to_string("/proc/stat").unwrap();
+    let steal = stat.split_ascii_whitespace().nth(8).unwrap();
+    // Times in this file are in hundredths of a second, whatever the kernel's own rate is.
+    steal.parse::<u64>().unwrap() * 10_000_000
+}
+
 /// How many CPUs are online.
 #[must_use]
 pub fn online_cpus() -> u64 {

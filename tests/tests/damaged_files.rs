@@ -16,7 +16,8 @@ use tests::{Pprof, Workload, record, require_root};
 
 /// How long each library works. A library's samples at 999 Hz are some 50.
 const WORK_MS: &str = "50";
-const FUNCTION: &str = "plugin_inner";
+/// A library's functions; it is in the first of them only as it begins and ends.
+const FUNCTIONS: [&str; 2] = ["plugin_outer", "plugin_inner"];
 
 struct Libraries {
     folder: TempDir,
@@ -114,19 +115,23 @@ fn run(script: &str, path: &Path) {
     assert!(status.unwrap().success(), "failed to run `{script}`");
 }
 
-/// Samples in a library, and those of them in its function by name.
+/// Samples in a library, and those of them in which all its frames have the names of its functions.
 fn samples_in(profile: &Pprof, library: &Path) -> (u64, u64) {
-    let is_in = |function: Option<&str>| {
-        let samples = profile.samples.iter().filter(|sample| {
-            sample.frames.iter().any(|frame| {
-                let is_named = function
-                    .is_none_or(|name| frame.lines.iter().any(|line| line.function == name));
-                frame.module == library.to_str().unwrap() && is_named
-            })
-        });
-        samples.map(|sample| sample.samples).sum()
-    };
-    (is_in(None), is_in(Some(FUNCTION)))
+    let (mut all, mut named) = (0, 0);
+    for sample in &profile.samples {
+        let frames = sample.frames.iter();
+        let own: Vec<_> = frames
+            .filter(|frame| frame.module == library.to_str().unwrap())
+            .collect();
+        let mut lines = own.iter().map(|frame| &frame.lines);
+        let is_function = |line: &tests::PprofLine| FUNCTIONS.contains(&line.function.as_str());
+        if !own.is_empty() {
+            all += sample.samples;
+            let is_named = lines.all(|lines| lines.iter().any(is_function));
+            named += if is_named { sample.samples } else { 0 };
+        }
+    }
+    (all, named)
 }
 
 /// Whatever a library's file has behind the code that runs, its time is there in full, and that of the

@@ -132,7 +132,7 @@ fn times_become_coarser_before_samples_are_lost() {
     }
     let _alone = alone();
     let jit = Workload::compile("jit");
-    let few = ["--count-entries", "1200"];
+    let few = ["--count-entries", "1600"];
     let run = JitRun::record(&few, "", &[jit.path(), "dump", "3000"]);
     let folded = run.recorded.folded().of_process("jit");
     assert!(JitRun::named(&folded) >= 0.999, "{folded:?}");

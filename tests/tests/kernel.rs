@@ -4,6 +4,8 @@
 
 use std::{
     collections::HashMap,
+    io::Read,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -164,7 +166,16 @@ fn ticks_and_samples_add_up() {
 #[test]
 fn a_target_is_counted_alone_and_its_stacks_are_sent() {
     let mut programs = load(Scope::Tasks);
-    let pid = std::process::id();
+    // Not this process: threads of it end meanwhile, and at its very end a thread has no stack.
+    let mut child = Command::new("sh")
+        .args(["-c", "echo ready; while :; do :; done"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut ready = [0; 6];
+    let output = child.stdout.as_mut().unwrap();
+    output.read_exact(&mut ready).unwrap();
+    let pid = child.id();
     let process = Target {
         kind: target::PROCESS,
         padding: 0,
@@ -172,6 +183,8 @@ fn a_target_is_counted_alone_and_its_stacks_are_sent() {
     };
     programs.add_target(pid, process).unwrap();
     let recorded = record(programs);
+    child.kill().unwrap();
+    child.wait().unwrap();
     assert!(!recorded.counts.is_empty());
     assert!(recorded.counts.keys().all(|key| key.pid == pid));
     let kinds = |wanted: u32| {

@@ -35,9 +35,11 @@ fn row(recorded: &Recorded, place: &str) -> (f64, f64, String) {
     (*innermost, *anywhere, format!("{words}\n{}", told.unwrap()))
 }
 
-/// The share of samples whose innermost user frame lies in a file, from its pprof.
+/// The share of samples whose innermost user frame lies in a file, of all that have frames, from its
+/// pprof.
 fn share_of(recorded: &Recorded, file: &str) -> f64 {
-    let samples = recorded.pprof().samples;
+    let mut samples = recorded.pprof().samples;
+    samples.retain(|sample| sample.process != "[lost]");
     let user = |sample: &&tests::PprofSample| {
         let mut frames = sample.frames.iter();
         frames

@@ -140,7 +140,10 @@ fn a_library_that_is_loaded_late() {
     }
     let shared = ["-shared", "-fPIC"];
     let plugin = Workload::without_frame_pointers("plugin.c", "plugin.so", &shared);
-    let recorded = fault("by_library", &[plugin.path()]);
+    // Long enough for a table that is ready a tenth of a second late.
+    let faults = faults();
+    let command = [faults.path(), "by_library", "2000", plugin.path()];
+    let recorded = record(&["-F", "999"], &command);
     let found = chains(&recorded.folded(), "plugin_inner");
     let whole = format!("{START} by_library plugin_outer plugin_inner");
     let (right, early): (Vec<_>, Vec<_>) =
