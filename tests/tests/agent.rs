@@ -202,11 +202,16 @@ fn sessions_follow_one_another() {
     let kept = sum(&store.query(&of_sleeper).unwrap().unwrap(), "wall");
     assert!(
         kept.abs_diff(slept.unsigned_abs()) < SECOND_NS.unsigned_abs() / 5,
-        "{kept} of {slept} ns"
+        "{kept} of {slept} ns: {}",
+        run.stderr
     );
     let profile = store.query(&of(Label::Process, "busy")).unwrap().unwrap();
     let kept = sum(&profile, "cpu");
-    assert!(kept.abs_diff(used) * 30 < used, "{kept} of {used} ns");
+    assert!(
+        kept.abs_diff(used) * 30 < used,
+        "{kept} of {used} ns: {}",
+        run.stderr
+    );
 }
 
 /// A process is found by its control group, and the unit and container in it.

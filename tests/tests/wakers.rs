@@ -9,7 +9,7 @@ use tests::{Workload, alone, record, require_root};
 fn assert_woken(kind: &str, consumer: &str, producer: &str) {
     let handed = Workload::without_frame_pointers("handed.c", "handed", &[]);
     let _alone = alone();
-    let recorded = record(&["--off-cpu", "--wakers"], &[handed.path(), kind, "1000"]);
+    let recorded = record(&["--off-cpu", "--wakers"], &[handed.path(), kind, "500"]);
     let waited_ns: u64 = recorded.run.stdout.trim().parse().unwrap();
     let profile = recorded.pprof();
     let waits = profile.of_function(consumer);
@@ -23,9 +23,9 @@ fn assert_woken(kind: &str, consumer: &str, producer: &str) {
     });
     let shares =
         ["blocks", "off_cpu"].map(|name| woken.total(name) as f64 / blocked.total(name) as f64);
-    println!("{kind}: {shares:?} of waits and time by `{producer}`");
-    assert!(shares.iter().all(|&share| share >= 0.99), "{blocked:?}");
     let error = waits.away_ns() as f64 / waited_ns as f64 - 1.0;
+    println!("{kind}: {shares:?} of waits and time by `{producer}`, {error:+.4} of the time more");
+    assert!(shares.iter().all(|&share| share >= 0.99), "{blocked:?}");
     assert!(error.abs() <= 0.02, "{error}");
 }
 

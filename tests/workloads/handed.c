@@ -10,10 +10,11 @@ static pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
 static int produced, count;
 static int pipe_ends[2];
 
-/* What is produced takes longer than what is consumed, so that each one is waited for. */
+/* What is produced takes longer than what is consumed, so that each one is waited for, and the time that
+ * the consumer runs for is little beside the time that it waits. */
 static void pause_between(void)
 {
-    struct timespec time = {.tv_sec = 0, .tv_nsec = 1000000};
+    struct timespec time = {.tv_sec = 0, .tv_nsec = 5000000};
     nanosleep(&time, NULL);
 }
 
