@@ -40,6 +40,7 @@ static CONFIG: Config = Config {
         task_exec_runtime: 0,
         task_last_arrival: 0,
         task_last_queued: 0,
+        task_run_delay: 0,
         task_cgroups: 0,
         css_set_dfl_cgrp: 0,
         cgroup_level: 0,
@@ -61,6 +62,7 @@ static CONFIG: Config = Config {
         inode_generation: 0,
         inode_sb: 0,
         sb_dev: 0,
+        padding: 0,
     },
 };
 

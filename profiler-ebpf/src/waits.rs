@@ -86,7 +86,7 @@ fn leave(ctx: &BtfTracePointContext, control: &Control, now: u64, preempted: boo
         phase::AWAY => entered_unseen(thread, task, since, now),
         _ => {}
     }
-    thread.exec_ns = thread::exec_ns(task);
+    thread.take_account(task);
     thread.woken_ns = 0;
     thread.key.pid = (who >> 32) as u32;
     thread.key.tid = who as u32;
@@ -188,7 +188,7 @@ fn enter(control: &Control, now: u64, next: *mut task_struct) {
         phase::RUNNING => left_unseen(thread, next),
         _ => {
             thread.times.began_ns = now;
-            thread.exec_ns = thread::exec_ns(next);
+            thread.take_account(next);
         }
     }
     thread.entered_ns = now;
@@ -243,7 +243,7 @@ pub(crate) fn executed(ctx: &BtfTracePointContext) {
         && let Some(thread) = first_sight(task, bpf_get_current_pid_tgid(), now())
     {
         thread.since_ns = thread.times.began_ns;
-        thread.exec_ns = thread::exec_ns(task);
+        thread.take_account(task);
         thread.phase = phase::RUNNING;
     }
 }

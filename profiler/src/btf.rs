@@ -232,6 +232,9 @@ pub fn offsets(btf: &Btf) -> Result<Offsets, BtfError> {
         task_last_queued: btf
             .offset("task_struct", "sched_info.last_queued")
             .unwrap_or(0),
+        task_run_delay: btf
+            .offset("task_struct", "sched_info.run_delay")
+            .unwrap_or(0),
         task_cgroups: btf.offset("task_struct", "cgroups")?,
         css_set_dfl_cgrp: btf.offset("css_set", "dfl_cgrp")?,
         cgroup_level: btf.offset("cgroup", "level")?,
@@ -253,6 +256,7 @@ pub fn offsets(btf: &Btf) -> Result<Offsets, BtfError> {
         inode_generation: btf.offset("inode", "i_generation")?,
         inode_sb: btf.offset("inode", "i_sb")?,
         sb_dev: btf.offset("super_block", "s_dev")?,
+        padding: 0,
     };
     let vma = [
         offsets.vma_start,

@@ -47,6 +47,8 @@ pub struct Offsets {
     pub task_last_arrival: u32,
     /// `task_struct.sched_info.last_queued`; 0 where the kernel has none
     pub task_last_queued: u32,
+    /// `task_struct.sched_info.run_delay`; 0 where the kernel has none
+    pub task_run_delay: u32,
     /// `task_struct.cgroups`
     pub task_cgroups: u32,
     /// `css_set.dfl_cgrp`
@@ -89,6 +91,8 @@ pub struct Offsets {
     pub inode_sb: u32,
     /// `super_block.s_dev`
     pub sb_dev: u32,
+    /// Always 0.
+    pub padding: u32,
 }
 
 /// The first bytes of a `vm_area_struct`, in which its fields have to lie. A node of the kernel's
@@ -135,7 +139,7 @@ pub struct Config {
     pub offsets: Offsets,
 }
 
-const _: () = assert!(size_of::<Offsets>() == 144);
+const _: () = assert!(size_of::<Offsets>() == 152);
 const _: () = assert!(size_of::<Addresses>() == 16);
 const _: () = assert!(size_of::<Config>() == 64 + size_of::<Offsets>());
 

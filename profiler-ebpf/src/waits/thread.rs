@@ -45,6 +45,8 @@ pub(crate) struct Thread {
     pub(crate) entered_ns: u64,
     /// How long it had run by the scheduler's own account when it left the CPU last.
     pub(crate) exec_ns: u64,
+    /// How long it had been in queues for a CPU by that account then.
+    pub(crate) delay_ns: u64,
     /// One of [`phase`]'s.
     pub(crate) phase: u32,
     /// A [`abi::reasons::StackEnd`]: how the walk of its user stack ended.
@@ -131,24 +133,36 @@ impl Thread {
         }
         if !is_ready && self.woken_ns == 0 {
             self.times.wakeups_missed += 1;
-            self.woken_ns = self.queued_since(task);
+            self.woken_ns = self.queued_since(task, now);
         }
         self.part(self.key.state, self.woken_ns, since, now)
     }
 
-    /// Since when the thread is in the queue for a CPU, as the scheduler keeps it; 0 where it is not
-    /// known. The scheduler has a clock of its own; when the thread got a CPU last is known by both.
+    /// Since when the thread, which gets a CPU now, is in the queue for one, as the scheduler keeps it, as
+    /// if it had been in one queue; 0 where it is not known. The scheduler has a clock of its own; when the
+    /// thread got a CPU last is known by both.
     #[inline(always)]
-    fn queued_since(&self, task: *const task_struct) -> u64 {
-        if config!(offsets.task_last_queued) == 0 || self.entered_ns == 0 {
+    fn queued_since(&self, task: *const task_struct, now: u64) -> u64 {
+        if config!(offsets.task_last_queued) == 0 {
             return 0;
         }
-        let arrived: u64 = Object::of(task).field(config!(offsets.task_last_arrival));
         let queued: u64 = Object::of(task).field(config!(offsets.task_last_queued));
-        match queued.checked_sub(arrived) {
-            Some(after_ns) => self.entered_ns + after_ns,
-            None => 0,
-        }
+        let arrived: u64 = Object::of(task).field(config!(offsets.task_last_arrival));
+        // In queues that it has left already; where it was not seen to get the CPU, in the last as well.
+        let before_ns = delay_ns(task).saturating_sub(self.delay_ns);
+        let last = match queued.checked_sub(arrived) {
+            _ if queued == 0 => now,
+            Some(after_ns) if self.entered_ns > 0 => self.entered_ns + after_ns,
+            _ => return 0,
+        };
+        last.saturating_sub(before_ns)
+    }
+
+    /// Takes in the scheduler's own account of a thread that leaves the CPU.
+    #[inline(always)]
+    pub(crate) fn take_account(&mut self, task: *const task_struct) {
+        self.exec_ns = exec_ns(task);
+        self.delay_ns = delay_ns(task);
     }
 
     /// The part from `since` to now of a wait in this state, added to the thread's times.
@@ -247,6 +261,16 @@ fn storage(task: *mut task_struct, flags: u64) -> Option<&'static mut Thread> {
 #[inline(always)]
 pub(crate) fn exec_ns(task: *const task_struct) -> u64 {
     Object::of(task).field(config!(offsets.task_exec_runtime))
+}
+
+/// How long a thread has been in queues for a CPU by the scheduler's own account, up to the last time that
+/// it left one.
+#[inline(always)]
+fn delay_ns(task: *const task_struct) -> u64 {
+    match config!(offsets.task_run_delay) {
+        0 => 0,
+        offset => Object::of(task).field(offset),
+    }
 }
 
 /// What a thread is about to wait for, or waits for; 0 where it runs or is ready to.

@@ -159,7 +159,7 @@ fn begin(task: *mut task_struct) {
     }
     let now = now();
     thread.since_ns = now;
-    thread.exec_ns = thread::exec_ns(task);
+    thread.take_account(task);
     thread.times.began_ns = now;
     thread.key.flags = flags::SEEDED;
     thread.key.state = match state {
