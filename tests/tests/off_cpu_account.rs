@@ -188,7 +188,7 @@ fn estimates_are_as_exact_as_stated() {
     let _alone = alone();
     for period in ["2ms", "10ms"] {
         let options = ["--off-cpu", "--wait-period", period];
-        let recorded = record(&options, &[handed.path(), "threads", "2000"]);
+        let recorded = record(&options, &[handed.path(), "threads", "2000", "1"]);
         let (sum, truth) = (recorded.pprof().away_ns(), away_of_threads(&recorded));
         let stated = stated_error(&recorded.run.stderr);
         let error = error(sum, truth, truth);

@@ -9,7 +9,11 @@ use tests::{Workload, alone, record, require_root};
 fn assert_woken(kind: &str, consumer: &str, producer: &str) {
     let handed = Workload::without_frame_pointers("handed.c", "handed", &[]);
     let _alone = alone();
-    let recorded = record(&["--off-cpu", "--wakers"], &[handed.path(), kind, "500"]);
+    // The time that the consumer runs for is little beside the time that it waits.
+    let recorded = record(
+        &["--off-cpu", "--wakers"],
+        &[handed.path(), kind, "500", "5"],
+    );
     let waited_ns: u64 = recorded.run.stdout.trim().parse().unwrap();
     let profile = recorded.pprof();
     let waits = profile.of_function(consumer);

@@ -1,20 +1,19 @@
-/* handed threads|processes COUNT: one produces and the other consumes, that many times, by a condition
- * variable between two threads or by a pipe between two processes; prints how long the consumer waited
- * for the producer, in ns. */
+/* handed threads|processes COUNT MS: one produces every MS milliseconds and the other consumes, that many
+ * times, by a condition variable between two threads or by a pipe between two processes; prints how long
+ * the consumer waited for the producer, in ns. */
 #include "common.h"
 #include <pthread.h>
 #include <sys/wait.h>
 
 static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
-static int produced, count;
+static int produced, count, pause_ms;
 static int pipe_ends[2];
 
-/* What is produced takes longer than what is consumed, so that each one is waited for, and the time that
- * the consumer runs for is little beside the time that it waits. */
+/* What is produced takes longer than what is consumed, so that each one is waited for. */
 static void pause_between(void)
 {
-    struct timespec time = {.tv_sec = 0, .tv_nsec = 5000000};
+    struct timespec time = {.tv_sec = 0, .tv_nsec = pause_ms * 1000000};
     nanosleep(&time, NULL);
 }
 
@@ -73,10 +72,11 @@ static void produce_in_a_child(void)
 int main(int argc, char **argv)
 {
     pthread_t thread;
-    if (argc != 3 || pipe(pipe_ends) != 0)
+    if (argc != 4 || pipe(pipe_ends) != 0)
         return 2;
     hurry();
     count = atoi(argv[2]);
+    pause_ms = atoi(argv[3]);
     int by_threads = strcmp(argv[1], "threads") == 0;
     if (!by_threads)
         produce_in_a_child();
