@@ -6,6 +6,29 @@
 
 use crate::{COMM_BYTES, samples::StackHash};
 
+/// Since when a thread that gets a CPU now has been in the queue for one, as if it had been in one queue
+/// for all that time.
+///
+/// The scheduler's clock and ours show the moment at which the thread got the CPU before: `arrived_ns` and
+/// `entered_ns`, which is 0 where it was not seen. By the scheduler's, it came into the queue that it is in
+/// at `queued_ns`, which is 0 where it is in none, and has been in others for `delayed_ns` since it left
+/// the CPU. What is not known of the last queue counts as no time in it.
+#[must_use]
+#[inline(always)]
+pub const fn queued_since(
+    now: u64,
+    (entered_ns, arrived_ns): (u64, u64),
+    queued_ns: u64,
+    delayed_ns: u64,
+) -> u64 {
+    let last = if entered_ns > 0 && queued_ns >= arrived_ns {
+        entered_ns + (queued_ns - arrived_ns)
+    } else {
+        now
+    };
+    last.saturating_sub(delayed_ns)
+}
+
 /// How many buckets a [`Histogram`] has.
 pub const BUCKETS: usize = 64;
 
@@ -218,6 +241,20 @@ const _: () = assert!(size_of::<ThreadTimes>() == 112);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The time in the last queue is known by when the thread got the CPU before, and that in others
+    /// comes before it; in none, it has left them all.
+    #[test]
+    fn queues_are_one() {
+        let before = (1_000, 50);
+        assert_eq!(queued_since(2_000, before, 850, 0), 1_800);
+        assert_eq!(queued_since(2_000, before, 850, 30), 1_770);
+        assert_eq!(queued_since(2_000, before, 0, 30), 1_970);
+        // Not seen to get the CPU before; a clock that goes back.
+        assert_eq!(queued_since(2_000, (0, 50), 850, 30), 1_970);
+        assert_eq!(queued_since(2_000, before, 49, 0), 2_000);
+        assert_eq!(queued_since(20, before, 0, 30), 0);
+    }
 
     /// Each bucket begins where the one before it ends, and takes what lies between.
     #[test]

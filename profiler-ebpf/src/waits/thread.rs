@@ -5,7 +5,7 @@ use abi::{
     reasons::{Miss, State},
     records::kind,
     samples::StackHash,
-    waits::{ThreadTimes, WaitKey},
+    waits::{ThreadTimes, WaitKey, queued_since},
 };
 use aya_ebpf::{
     bindings::{BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, BPF_RB_NO_WAKEUP, task_struct},
@@ -43,10 +43,13 @@ pub(crate) struct Thread {
     pub(crate) woken_ns: u64,
     /// When it got the CPU last; 0 where that is not known.
     pub(crate) entered_ns: u64,
-    /// How long it had run by the scheduler's own account when it left the CPU last.
+    /// How long it had run by the scheduler's own account when that was last taken in: as it left the CPU,
+    /// mostly.
     pub(crate) exec_ns: u64,
     /// How long it had been in queues for a CPU by that account then.
     pub(crate) delay_ns: u64,
+    /// When it had got the CPU by that account.
+    pub(crate) arrived_ns: u64,
     /// One of [`phase`]'s.
     pub(crate) phase: u32,
     /// A [`abi::reasons::StackEnd`]: how the walk of its user stack ended.
@@ -138,31 +141,27 @@ impl Thread {
         self.part(self.key.state, self.woken_ns, since, now)
     }
 
-    /// Since when the thread, which gets a CPU now, is in the queue for one, as the scheduler keeps it, as
-    /// if it had been in one queue; 0 where it is not known. The scheduler has a clock of its own; when the
-    /// thread got a CPU last is known by both.
+    /// Since when the thread, which gets a CPU now, is in the queue for one by the scheduler's own account;
+    /// 0 where it keeps none.
     #[inline(always)]
     fn queued_since(&self, task: *const task_struct, now: u64) -> u64 {
         if config!(offsets.task_last_queued) == 0 {
             return 0;
         }
-        let queued: u64 = Object::of(task).field(config!(offsets.task_last_queued));
-        let arrived: u64 = Object::of(task).field(config!(offsets.task_last_arrival));
-        // In queues that it has left already; where it was not seen to get the CPU, in the last as well.
-        let before_ns = delay_ns(task).saturating_sub(self.delay_ns);
-        let last = match queued.checked_sub(arrived) {
-            _ if queued == 0 => now,
-            Some(after_ns) if self.entered_ns > 0 => self.entered_ns + after_ns,
-            _ => return 0,
-        };
-        last.saturating_sub(before_ns)
+        let before = (self.entered_ns, self.arrived_ns);
+        let queued_ns: u64 = Object::of(task).field(config!(offsets.task_last_queued));
+        let delayed_ns = delay_ns(task).saturating_sub(self.delay_ns);
+        queued_since(now, before, queued_ns, delayed_ns)
     }
 
-    /// Takes in the scheduler's own account of a thread that leaves the CPU.
+    /// Takes in what the scheduler's own account says of the thread now, for what comes.
     #[inline(always)]
     pub(crate) fn take_account(&mut self, task: *const task_struct) {
         self.exec_ns = exec_ns(task);
-        self.delay_ns = delay_ns(task);
+        if config!(offsets.task_last_queued) != 0 {
+            self.delay_ns = delay_ns(task);
+            self.arrived_ns = Object::of(task).field(config!(offsets.task_last_arrival));
+        }
     }
 
     /// The part from `since` to now of a wait in this state, added to the thread's times.
@@ -263,14 +262,10 @@ pub(crate) fn exec_ns(task: *const task_struct) -> u64 {
     Object::of(task).field(config!(offsets.task_exec_runtime))
 }
 
-/// How long a thread has been in queues for a CPU by the scheduler's own account, up to the last time that
-/// it left one.
+/// How long a thread has been in queues for a CPU, those that it has left, by the scheduler's own account.
 #[inline(always)]
 fn delay_ns(task: *const task_struct) -> u64 {
-    match config!(offsets.task_run_delay) {
-        0 => 0,
-        offset => Object::of(task).field(offset),
-    }
+    Object::of(task).field(config!(offsets.task_run_delay))
 }
 
 /// What a thread is about to wait for, or waits for; 0 where it runs or is ready to.
