@@ -195,14 +195,15 @@ impl Session {
     /// # Errors
     /// Where the kernel does not tell.
     pub(crate) fn cut(&mut self) -> Result<Recorded> {
-        if self.watching.is_some() {
-            let living = self.programs.turn_waits()?;
-            self.take_threads(living);
-        }
+        let living = match self.watching {
+            Some(_) => self.programs.turn_waits()?,
+            None => Vec::new(),
+        };
         let now = Marks::now(&self.programs, &self.events)?;
         self.take_all(WhoCounts::Programs)?;
         // The stacks of what was counted while the maps changed.
         self.drain();
+        self.take_threads(living);
         self.collected.files.find_late();
         let before = std::mem::replace(&mut self.marks, now);
         let account = self.account(&before)?;
@@ -237,13 +238,13 @@ impl Session {
     pub(crate) fn stop(&mut self) -> Result<Stopped> {
         self.switch(false)?;
         let at = Instant::now();
-        if self.watching.is_some() {
-            let living = self.programs.stop_waits()?;
-            self.take_threads(living);
-        }
+        let living = match self.watching {
+            Some(_) => self.programs.stop_waits()?,
+            None => Vec::new(),
+        };
         let mut marks = Marks::now(&self.programs, &self.events)?;
         marks.at = at;
-        Ok(Stopped(marks))
+        Ok(Stopped { marks, living })
     }
 
     /// All that was counted since the last cut. Programs and events are taken away from the kernel: it
@@ -259,6 +260,7 @@ impl Session {
             Some(_) => WhoCounts::Programs,
             None => WhoCounts::Nobody,
         })?;
+        self.take_threads(stopped.living);
         // No table is of use any more, and names are.
         self.collected.files.take_last_copies();
         self.collected.files.find_late();
@@ -267,7 +269,7 @@ impl Session {
             self.collected.kernel_code.end();
         }
         self.collected.jit.finish(monotonic_ns());
-        let before = std::mem::replace(&mut self.marks, stopped.0);
+        let before = std::mem::replace(&mut self.marks, stopped.marks);
         let account = self.account(&before)?;
         self.collected.slices = self.slices(&before);
         let attached = (self.programs, self.events, self.ring);
@@ -299,8 +301,8 @@ impl Session {
         })
     }
 
-    /// Takes in the times of threads that live on, and those of threads that have ended since the last
-    /// time.
+    /// Takes in the times of threads that live on, and makes of those of threads that have ended, which the
+    /// ring has told of, what came since the last time.
     fn take_threads(&mut self, living: Vec<ThreadTimes>) {
         let ended = std::mem::take(&mut self.collected.threads);
         let threads = self.threads.since_last(ended, living);
@@ -447,7 +449,11 @@ impl Session {
 }
 
 /// After counting has stopped.
-pub(crate) struct Stopped(Marks);
+pub(crate) struct Stopped {
+    marks: Marks,
+    /// The times of the threads that lived then.
+    living: Vec<ThreadTimes>,
+}
 
 /// What became of all that was to be counted.
 struct Account {

@@ -1,7 +1,7 @@
 //! The times of threads in one window: what the kernel programs tell is all of it since a thread was
 //! first seen.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use abi::waits::ThreadTimes;
 
@@ -13,12 +13,15 @@ pub(super) struct ThreadWindows {
 }
 
 impl ThreadWindows {
-    /// What has come since the last time, of threads that have ended and of those that live on.
+    /// What has come since the last time, of threads that have ended and of those that live on. A thread
+    /// may have ended after it was found to live.
     pub(super) fn since_last(
         &mut self,
         ended: Vec<ThreadTimes>,
-        living: Vec<ThreadTimes>,
+        mut living: Vec<ThreadTimes>,
     ) -> Vec<ThreadTimes> {
+        let gone: HashSet<_> = ended.iter().map(key).collect();
+        living.retain(|thread| !gone.contains(&key(thread)));
         let since = |now: &ThreadTimes| match self.before.get(&key(now)) {
             Some(before) => since(now, before),
             None => *now,
@@ -70,8 +73,8 @@ mod tests {
         }
     }
 
-    /// Each window has what came in it, of a thread that lives on, of one that ends, and of a new one
-    /// with the number of another.
+    /// Each window has what came in it, of a thread that lives on, of one that ends as the window
+    /// does, and of a new one with the number of another.
     #[test]
     fn windows_have_their_own_times() {
         let mut windows = ThreadWindows::default();
@@ -82,7 +85,11 @@ mod tests {
         assert_eq!((first[0].began_ns, first[0].on_ns), (100, 50));
         let second = windows.since_last(
             vec![thread(7, 100, 250, 60)],
-            vec![thread(8, 100, 300, 9), thread(7, 260, 300, 5)],
+            vec![
+                thread(7, 100, 240, 55),
+                thread(8, 100, 300, 9),
+                thread(7, 260, 300, 5),
+            ],
         );
         let times = second.iter().map(|of| (of.began_ns, of.ended_ns, of.on_ns));
         let expected = [(200, 250, 10), (200, 300, 0), (260, 300, 5)];
