@@ -1,19 +1,27 @@
-//! The code of x86-64 that compilers put around every program and library without a description:
-//! `_init` and `_fini`, and `__do_global_dtors_aux`, which at an exit is often the first to touch a
-//! page of data, so that the kernel's work for a page fault is seen there.
+//! Code of x86-64 that compilers put around programs and libraries without a description: `_init` and
+//! `_fini`, and `__do_global_dtors_aux`, which at an exit is often the first to touch a page of data, so
+//! that the kernel's work for a page fault is seen there. The few instructions of `frame_dummy` and of
+//! what registers clones for transactions, which touch nothing new, are left as they are.
 
 use std::ops::Range;
 
 use abi::unwind::{Machine, Rule, fp};
 
-use super::{elf::Piece, gaps::KnownRow};
+use super::{
+    elf::{Piece, Segment},
+    gaps::KnownRow,
+};
 
 /// The smallest gap between functions that is searched; most are padding.
 const MIN_GAP: u64 = 32;
 /// So far into a gap `__do_global_dtors_aux` is found: two small functions go before it.
 const SEARCHED_OF_GAP: u64 = 512;
 /// The most gaps that are searched.
-const MAX_GAPS: usize = 4096;
+const MAX_GAPS: usize = 1024;
+/// The most bytes that are searched.
+pub(crate) const MAX_GAP_BYTES: usize = MAX_GAPS * SEARCHED_OF_GAP as usize;
+/// The largest `.init` or `.fini` that is looked at; they have some 30 bytes.
+const MAX_INIT_OR_FINI: u64 = 128;
 
 const ENDBR64: &[u8] = &[0xf3, 0x0f, 0x1e, 0xfa];
 /// `sub $8, %rsp`.
@@ -59,13 +67,28 @@ pub(super) fn init_or_fini(code: &[u8]) -> Vec<KnownRow> {
     ]
 }
 
+/// Whether a section may be one of the two.
+pub(super) const fn may_be_init_or_fini(piece: &Piece) -> bool {
+    piece.size <= MAX_INIT_OR_FINI
+}
+
 /// Where `__do_global_dtors_aux` may be, of the gaps between functions.
-pub(super) fn searched(gaps: impl Iterator<Item = Range<u32>>) -> impl Iterator<Item = Piece> {
-    let gaps = gaps.map(|gap| Piece {
-        offset: gap.start.into(),
-        size: u64::from(gap.end - gap.start).min(SEARCHED_OF_GAP),
-    });
-    gaps.filter(|gap| gap.size >= MIN_GAP).take(MAX_GAPS)
+pub(super) fn searched(
+    gaps: impl Iterator<Item = Range<u32>>,
+    segments: &[Segment],
+) -> impl Iterator<Item = Piece> {
+    let code = |gap: Range<u32>| {
+        segments.iter().filter_map(move |segment| {
+            let offset = segment.offset.max(gap.start.into());
+            let size = segment.end().min(gap.end.into()).checked_sub(offset)?;
+            (size >= MIN_GAP).then(|| Piece {
+                offset,
+                size: size.min(SEARCHED_OF_GAP),
+            })
+        })
+    };
+    let gaps = gaps.filter(|gap| u64::from(gap.end - gap.start) >= MIN_GAP);
+    gaps.flat_map(code).take(MAX_GAPS)
 }
 
 /// The rows of `__do_global_dtors_aux`, if it is here: it begins by testing the byte that it sets in

@@ -76,10 +76,11 @@ pub(super) fn patches<'data, R: ReadRef<'data>>(
     if *machine == Machine::X86_64 {
         let bytes = |piece: &Piece| data.read_bytes_at(piece.offset, piece.size).unwrap_or(&[]);
         let init_fini = parts.init_fini.iter();
+        let init_fini = init_fini.filter(|piece| crt::may_be_init_or_fini(piece));
         for piece in init_fini.filter(|piece| is_code(parts, piece)) {
             add(piece, crt::init_or_fini(bytes(piece)));
         }
-        for piece in crt::searched(gaps) {
+        for piece in crt::searched(gaps, &parts.segments) {
             add(&piece, crt::exit_code(bytes(&piece)));
         }
     }

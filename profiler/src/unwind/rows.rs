@@ -7,7 +7,7 @@ use abi::unwind::{Machine, Rule};
 use object::read::ReadRef;
 
 use super::{
-    elf::{Cfi, Parts, Segment},
+    elf::{Cfi, Parts},
     entries::Entries,
     gaps,
     spans::{self, Evaluated, Evaluator},
@@ -132,8 +132,7 @@ pub fn read<'data, R: ReadRef<'data>>(machine: &Machine, data: R) -> Result<File
         return Ok(FileRows::NoCfi);
     }
     spans.sort();
-    let end = parts.segments.last().map_or(0, Segment::end);
-    let gaps = spans.gaps(end as u32);
+    let gaps = spans.gaps();
     let patches = gaps::patches(machine, data, &parts, has_signal, gaps, &mut rules);
     let rows = spans::put_together(&spans, &patches, &mut counts);
     let rules = rules.into_rules();

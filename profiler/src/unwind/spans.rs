@@ -67,15 +67,16 @@ impl Spans {
         self.list.sort_by_key(|span| span.start);
     }
 
-    /// What is before, between and behind the sorted functions, up to an end.
-    pub(super) fn gaps(&self, end: u32) -> impl Iterator<Item = Range<u32>> {
+    /// What is before, between and behind the sorted functions.
+    pub(super) fn gaps(&self) -> impl Iterator<Item = Range<u32>> {
         let mut covered = 0;
         let ends = self.list.iter().map(|span| (span.start, span.end));
-        ends.chain([(end, end)]).map(move |(next, next_end)| {
-            let start = covered;
-            covered = covered.max(next_end);
-            start..next.max(start)
-        })
+        ends.chain([(u32::MAX, u32::MAX)])
+            .map(move |(next, next_end)| {
+                let start = covered;
+                covered = covered.max(next_end);
+                start..next.max(start)
+            })
     }
 }
 
@@ -292,6 +293,7 @@ fn fill_gap<'p>(
     end: u32,
     patches: &mut std::iter::Peekable<impl Iterator<Item = &'p Patch>>,
 ) {
+    let is_between = start > 0 && end < u32::MAX;
     let mut at = start;
     while let Some(patch) = patches.peek() {
         if patch.start >= end {
@@ -300,7 +302,7 @@ fn fill_gap<'p>(
         let (from, to) = (patch.start.max(at), patch.end.min(end));
         if from < to {
             if at < from {
-                push(out, 0, at, undescribed(at, from));
+                push(out, 0, at, undescribed(is_between, at, from));
             }
             push(out, 0, from, patch.rule);
             at = to;
@@ -311,15 +313,14 @@ fn fill_gap<'p>(
         patches.next();
     }
     if at < end {
-        push(out, 0, at, undescribed(at, end));
+        push(out, 0, at, undescribed(is_between, at, end));
     }
 }
 
 /// The rule of code that nothing describes. Between two functions, padding has none; so much that
 /// it must be code comes from a generator of its own, such as V8's built-in functions in `node`,
 /// and those keep frame pointers.
-fn undescribed(start: u32, end: u32) -> u16 {
-    let is_between = start > 0 && end < u32::MAX;
+fn undescribed(is_between: bool, start: u32, end: u32) -> u16 {
     if is_between && end - start >= MIN_GENERATED_BYTES {
         rule_number::FRAME_POINTER
     } else {
