@@ -5,7 +5,7 @@
 use std::{
     collections::HashMap,
     io::Read,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -162,20 +162,36 @@ fn ticks_and_samples_add_up() {
     assert!(own.abs_diff(spun) <= margin, "{own} of {spun} ns");
 }
 
+/// A process that is busy for as long as this lives.
+struct Spinner(Child);
+
+impl Spinner {
+    fn start() -> Self {
+        let mut child = Command::new("sh")
+            .args(["-c", "echo ready; while :; do :; done"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = child.stdout.as_mut().unwrap();
+        output.read_exact(&mut [0; 6]).unwrap();
+        Self(child)
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
 /// Only the target is counted, each stack that was counted was sent, and its file announced.
 #[test]
 fn a_target_is_counted_alone_and_its_stacks_are_sent() {
     let mut programs = load(Scope::Tasks);
     // Not this process: threads of it end meanwhile, and at its very end a thread has no stack.
-    let mut child = Command::new("sh")
-        .args(["-c", "echo ready; while :; do :; done"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut ready = [0; 6];
-    let output = child.stdout.as_mut().unwrap();
-    output.read_exact(&mut ready).unwrap();
-    let pid = child.id();
+    let spinner = Spinner::start();
+    let pid = spinner.0.id();
     let process = Target {
         kind: target::PROCESS,
         padding: 0,
@@ -183,8 +199,7 @@ fn a_target_is_counted_alone_and_its_stacks_are_sent() {
     };
     programs.add_target(pid, process).unwrap();
     let recorded = record(programs);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    drop(spinner);
     assert!(!recorded.counts.is_empty());
     assert!(recorded.counts.keys().all(|key| key.pid == pid));
     let kinds = |wanted: u32| {

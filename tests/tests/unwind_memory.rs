@@ -46,12 +46,15 @@ fn readers(recorder: u32) -> Vec<u32> {
 /// looked at every few milliseconds, each with its peak since the look before.
 fn together_kib(recorder: u32, is_over: &AtomicBool) -> u64 {
     let mut peak = 0;
-    while !is_over.load(Ordering::Relaxed) {
+    loop {
+        let is_last = is_over.load(Ordering::Relaxed);
         let readers = readers(recorder).into_iter().map(peak_kib).sum::<u64>();
         peak = peak.max(peak_kib(recorder) + readers);
+        if is_last {
+            return peak;
+        }
         thread::sleep(Duration::from_millis(2));
     }
-    peak
 }
 
 /// Records a command with a budget in MiB, the cache being empty: the most memory that the recorder and

@@ -6,9 +6,7 @@
 
 use std::{fs, process::Command};
 
-use tests::{
-    FoldedStack, Recorded, Whole, Workload, ends, record, record_by_release, require_root, tool,
-};
+use tests::{FoldedStack, Recorded, Whole, Workload, ends, record_by_release, require_root, tool};
 
 /// Prints a row of the table.
 fn row(name: &str, whole: &Whole, recorded: &Recorded) {
@@ -304,7 +302,7 @@ fn code_around_a_program() {
         &["-static"],
     ] {
         let program = Workload::without_frame_pointers("exit.c", "exit", kind);
-        let recorded = record(&["-F", "999"], &[program.path(), "200"]);
+        let recorded = tests::record(&["-F", "999"], &[program.path(), "200"]);
         let whole = Whole::of(&recorded.pprof(), |sample| {
             sample.frames.iter().any(|frame| frame.function == "work")
         });
