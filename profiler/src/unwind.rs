@@ -25,6 +25,5 @@ mod gaps;
 mod spans;
 mod translate;
 
-pub(crate) use crt::MAX_GAP_BYTES;
 pub(crate) use gaps::MAX_SEARCHED_BYTES;
 pub(crate) use spans::most_rows;

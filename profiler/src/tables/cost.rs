@@ -10,7 +10,7 @@ use object::{
 };
 use symbolizer::BoundedFile;
 
-use crate::unwind::{MAX_GAP_BYTES, MAX_SEARCHED_BYTES, most_rows, rows::Row};
+use crate::unwind::{MAX_SEARCHED_BYTES, most_rows, rows::Row};
 
 /// What may be read of headers.
 const HEADERS_BYTES: u64 = 16 << 20;
@@ -18,11 +18,11 @@ const HEADERS_BYTES: u64 = 16 << 20;
 const CFI_BYTES_PER_FUNCTION: usize = 24;
 /// What a function takes beside its rows, and the row of the padding behind it.
 const FUNCTION_BYTES: usize = 16 + size_of::<Row>();
-/// What a thread that builds has at hand.
+/// What a thread that builds has at hand, and the gaps between functions that are searched.
 const BASE_BYTES: usize = 256 << 10;
 
 /// An upper bound of what building takes at a time: the call frame information, each row twice, and
-/// the code and the gaps in it that are searched; or, at the end, each row and its table, which is less but where rows
+/// the code that is searched; or, at the end, each row and its table, which is less but where rows
 /// lie far apart.
 pub(crate) fn of(file: &File) -> usize {
     let length = file.metadata().map_or(0, |data| data.len());
@@ -31,7 +31,6 @@ pub(crate) fn of(file: &File) -> usize {
     let searched = if code <= MAX_SEARCHED_BYTES { code } else { 0 };
     let page_count = (length.min(1 << 32) >> PAGE_BITS) as usize + 1;
     BASE_BYTES
-        + MAX_GAP_BYTES
         + cfi
         + most_rows(cfi) * 2 * size_of::<Row>()
         + cfi / CFI_BYTES_PER_FUNCTION * FUNCTION_BYTES

@@ -16,10 +16,8 @@ use super::{
 const MIN_GAP: u64 = 32;
 /// So far into a gap `__do_global_dtors_aux` is found: two small functions go before it.
 const SEARCHED_OF_GAP: u64 = 512;
-/// The most gaps that are searched.
-const MAX_GAPS: usize = 1024;
-/// The most bytes that are searched.
-pub(crate) const MAX_GAP_BYTES: usize = MAX_GAPS * SEARCHED_OF_GAP as usize;
+/// The most gaps that are searched: 64 KiB in all.
+const MAX_GAPS: usize = 128;
 /// The largest `.init` or `.fini` that is looked at; they have some 30 bytes.
 const MAX_INIT_OR_FINI: u64 = 128;
 
