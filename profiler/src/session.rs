@@ -1,6 +1,7 @@
 //! The attached programs and all that comes out of them, from one cut to the next: a recording is cut
 //! once, at its end, and what runs all the time is cut into windows.
 
+mod account;
 mod marks;
 mod setup;
 mod threads;
@@ -14,7 +15,7 @@ use std::{
 use abi::{
     WAITS,
     config::{Scope, Target},
-    reasons::{Counters, Outcome},
+    reasons::Outcome,
     records::FileIdentity,
     waits::ThreadTimes,
 };
@@ -23,7 +24,6 @@ use aya::maps::{MapData, RingBuf};
 use tokio::io::unix::AsyncFd;
 
 use crate::{
-    account::EventAccount,
     bpf::{Identifier, Programs, Runs, WhoCounts},
     btf::{self, Btf},
     cli::RecordArgs,
@@ -33,16 +33,17 @@ use crate::{
     files::Files,
     jit::JitMaps,
     moments::Moments,
-    record::{Recorded, Stop},
+    record::Recorded,
     report::Report,
     sampling::{Opened, Sampling},
     sideband::{Sideband, Told},
-    tables::{Budget, Builder, Ready, TableCounts, Tables, build_all},
+    tables::{Budget, Builder, Ready, Tables, build_all},
     targets::Targets,
     watch::watch,
     watching::{Waits, Watching},
     worker::{Limits, Workers},
 };
+use account::Account;
 use marks::Marks;
 use setup::{code_files, config, open_events, sizes};
 use threads::ThreadWindows;
@@ -195,10 +196,7 @@ impl Session {
     /// # Errors
     /// Where the kernel does not tell.
     pub(crate) fn cut(&mut self) -> Result<Recorded> {
-        let living = match self.watching {
-            Some(_) => self.programs.turn_waits()?,
-            None => Vec::new(),
-        };
+        let living = self.living(Programs::turn_waits)?;
         let now = Marks::now(&self.programs, &self.events)?;
         self.take_all(WhoCounts::Programs)?;
         // The stacks of what was counted while the maps changed.
@@ -238,10 +236,7 @@ impl Session {
     pub(crate) fn stop(&mut self) -> Result<Stopped> {
         self.switch(false)?;
         let at = Instant::now();
-        let living = match self.watching {
-            Some(_) => self.programs.stop_waits()?,
-            None => Vec::new(),
-        };
+        let living = self.living(Programs::stop_waits)?;
         let mut marks = Marks::now(&self.programs, &self.events)?;
         marks.at = at;
         Ok(Stopped { marks, living })
@@ -299,6 +294,17 @@ impl Session {
             began_ns: from.monotonic_ns,
             slice_ns: SLICE_NS,
         })
+    }
+
+    /// The times of the threads that live, where waits are watched.
+    fn living(
+        &mut self,
+        tell: impl FnOnce(&mut Programs) -> Result<Vec<ThreadTimes>>,
+    ) -> Result<Vec<ThreadTimes>> {
+        match self.watching {
+            Some(_) => tell(&mut self.programs),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Takes in the times of threads that live on, and makes of those of threads that have ended, which the
@@ -453,34 +459,6 @@ pub(crate) struct Stopped {
     marks: Marks,
     /// The times of the threads that lived then.
     living: Vec<ThreadTimes>,
-}
-
-/// What became of all that was to be counted.
-struct Account {
-    events: Vec<(Sampling, EventAccount)>,
-    processes: Counters,
-    tables: TableCounts,
-    waits: Option<Waits>,
-    started: SystemTime,
-    duration: Duration,
-    workers: Arc<Workers>,
-}
-
-impl Account {
-    fn with(self, collected: Collected) -> Recorded {
-        Recorded {
-            collected,
-            events: self.events,
-            processes: self.processes,
-            tables: self.tables,
-            waits: self.waits,
-            schedstats: None,
-            started: self.started,
-            duration: self.duration,
-            stop: Stop::Time,
-            workers: self.workers,
-        }
-    }
 }
 
 /// A file that a mapping was told of, where it is to be built.

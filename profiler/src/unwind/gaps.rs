@@ -64,14 +64,12 @@ pub(super) fn patches<'data, R: ReadRef<'data>>(
         }
     };
     for plt in parts.plts.iter().filter(|plt| is_code(parts, plt)) {
-        add(
-            plt,
-            if machine.has_link {
-                link_plt(machine, data, plt)
-            } else {
-                pushing_plt(machine, data, plt)
-            },
-        );
+        let rows = if machine.has_link {
+            link_plt(machine, data, plt)
+        } else {
+            pushing_plt(machine, data, plt)
+        };
+        add(plt, rows);
     }
     if *machine == Machine::X86_64 {
         let bytes = |piece: &Piece| data.read_bytes_at(piece.offset, piece.size).unwrap_or(&[]);
