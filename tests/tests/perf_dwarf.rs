@@ -17,8 +17,8 @@ const TOP: usize = 50;
 /// A chain of which fewer samples are expected is not compared.
 const ENOUGH: u64 = 20;
 /// How many standard errors two shares may differ. A run compares some 52 chains and errors are 1.05 times
-/// as large as those of independent samples (1,870 shares of 36 runs), so that more is met once in 40,000 runs.
-const MOST_ERRORS: f64 = 5.3;
+/// as large as those of independent samples (1,870 shares of 36 runs), so that more is met once in 1,000 runs.
+const MOST_ERRORS: f64 = 4.5;
 /// The most that the squares of these errors may be on average: five standard errors of that average, which is
 /// 1.1, above it.
 const MOST_SQUARES: f64 = 2.2;

@@ -30,7 +30,7 @@ fn assert_woken(kind: &str, consumer: &str, producer: &str) {
     let error = waits.away_ns() as f64 / waited_ns as f64 - 1.0;
     println!("{kind}: {shares:?} of waits and time by `{producer}`, {error:+.4} of the time more");
     assert!(shares.iter().all(|&share| share >= 0.99), "{blocked:?}");
-    assert!(error.abs() <= 0.02, "{error}");
+    assert!(error.abs() <= 0.01, "{error}");
 }
 
 /// A condition variable between two threads.
